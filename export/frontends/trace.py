@@ -1,0 +1,149 @@
+"""Watching one forward pass: which leaf module was fed by which, found from the tensors themselves.
+
+Symbolic tracing fails on time loops and on shape branches, and once returned a truncated network without
+a word; a walk over the modules misses reuse and joins. Watching a real run sees what happened. Every
+tensor that derives from the input carries a *source*: the leaf call it came out of. A leaf call is
+identified by its module and by its own source, so a time loop that calls the same layer T times is one
+node, and one pooling module used behind two layers is two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+Key = tuple[Any, ...]
+INPUT: Key = ("input",)
+
+# Operations that only move values about, or that nothing spiking depends on.
+MOVES = frozenset(
+    "getitem __getitem__ unbind stack cat concat concatenate permute transpose view reshape flatten unflatten "
+    "unsqueeze squeeze contiguous clone detach to float double chunk split select narrow expand movedim swapaxes "
+    "type_as requires_grad_ view_as expand_as hstack vstack _set_item zeros_like ones_like".split()
+)
+READOUTS = frozenset(
+    "mean sum argmax max softmax log_softmax add add_ iadd __iadd__ __add__ __radd__ div truediv div_ __truediv__".split()
+)
+
+
+@dataclass(slots=True)
+class LeafCall:
+    """One leaf module in its place in the data flow, with what went in and out at every call."""
+
+    name: str
+    module: nn.Module
+    source: Key
+    inputs: list[torch.Tensor] = field(default_factory=list)
+    outputs: list[torch.Tensor] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Trace:
+    """All leaf calls by key, and the key the model's output derives from."""
+
+    calls: dict[Key, LeafCall]
+    output: Key
+    output_values: torch.Tensor
+
+
+class _Watch(TorchFunctionMode):
+    """Follow sources through torch functions that are called between leaf modules."""
+
+    def __init__(self, source_of: dict[int, Key], keep: list[Any]) -> None:
+        super().__init__()
+        self.source_of, self.keep = source_of, keep
+        self.depth = 0  # inside a leaf module its own arithmetic is nobody's business
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.depth:
+            return result
+        sources = {self.source_of[id(t)] for t in _tensors((args, kwargs)) if id(t) in self.source_of}
+        if sources:
+            name = getattr(func, "__name__", str(func))
+            key = self._merged(name, sources)
+            for tensor in _tensors(result):
+                if id(tensor) not in self.source_of or name not in MOVES:
+                    self.source_of[id(tensor)] = key
+                    self.keep.append(tensor)
+        return result
+
+    @staticmethod
+    def _merged(name: str, sources: set[Key]) -> Key:
+        """Return the source of a function's result from the sources of its arguments."""
+        bare = {_without_readouts(source) for source in sources}
+        if name in READOUTS and len(bare) == 1:  # a running sum over a time loop is still one readout
+            return ("function", name, bare.pop())
+        key = next(iter(sources)) if len(sources) == 1 else ("join", name, *sorted(sources, key=str))
+        return key if name in MOVES or name == "__get__" else ("function", name, key)
+
+
+def _without_readouts(key: Key) -> Key:
+    while key[0] == "function" and key[1] in READOUTS:
+        key = key[2]
+    return key
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+
+
+def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trace:
+    """Run ``model(example)`` once without gradients and return who fed whom.
+
+    ``is_leaf(module)`` names the modules to treat as one operation. Hooks are removed in any case.
+    """
+    source_of: dict[int, Key] = {id(example): INPUT}
+    keep: list[Any] = [example]  # ids are only unique while the tensors live
+    calls: dict[Key, LeafCall] = {}
+    watch = _Watch(source_of, keep)
+
+    def before(module: nn.Module, args: Any) -> None:
+        watch.depth += 1
+
+    def after(name: str) -> Any:
+        def record(module: nn.Module, args: Any, output: Any) -> None:
+            watch.depth -= 1
+            if watch.depth:
+                return
+            value = next(_tensors(args))
+            source = source_of.get(id(value), ("unknown",))
+            key = (name, source)
+            call = calls.setdefault(key, LeafCall(name, module, source))
+            call.inputs.append(value)
+            result = next(_tensors(output))
+            if result is value:  # an identity must not overwrite its own source
+                return
+            call.outputs.append(result)
+            source_of[id(result)] = key
+            keep.append(result)
+
+        return record
+
+    handles: list[Any] = []
+    for name, module in model.named_modules():
+        if is_leaf(module):
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after(name or type(module).__name__)))
+    try:
+        with torch.no_grad(), watch:
+            output = next(_tensors(model(example)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Trace(calls, source_of.get(id(output), ("unknown",)), output)

@@ -1,0 +1,153 @@
+"""The fast fixed-point simulator: what Lava's CPU models compute, bit for bit, without Lava.
+
+Per step and neuron, all in integers (a: synaptic sum, b: bias)::
+
+    u <- sign(u) (|u| (4096 - current_decay) >> 12) + (a << 6)
+    v <- clip(sign(v) (|v| (4096 - voltage_decay) >> 12) + u + (b << 6), -2^23 + 1, 2^23 - 1)
+    s  = v > threshold << 6 ;  v <- 0 where s
+
+Source: lava-nc 0.10.0 ``proc/lif/models.py`` (PyLifModelBitAcc), ``proc/conv/models.py``. All layers are
+*aligned* on the same frame. Lava delays each layer by one step; with ``reset_interval`` equal to the
+sample length and ``reset_offset`` 1 its spikes are these, shifted (proven against Lava in the tests).
+
+Synaptic sums are exact in float32 while no sum can reach 2^24, else in float64; sums that could leave
+the 24-bit current are refused, because what Lava does then differs from what any chip would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hw_targets.finding import CapacityError, Finding, InputError
+from hw_targets.graph import Array
+from hw_targets.loihi2.chip import ChipGraph, ChipLayer
+from hw_targets.loihi2.limits import ACTIVATION_MAX
+from hw_targets.loihi2.quantize import worst_sum
+
+V_MAX = 2**23 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChipRun:
+    """Spikes of every layer, uint8 [T, N, ...] in C, H, W order, and what a probe asked for.
+
+    ``membrane`` holds v after the leak and the input, before the reset, int32 [T, N, ...], by layer name.
+    """
+
+    spikes: dict[str, Array]
+    membrane: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Array:
+        """Spikes of the last layer."""
+        return next(reversed(self.spikes.values()))
+
+
+def encode_input(chip: ChipGraph, clips: Array) -> Array:
+    """Turn network input [T, N, C, H, W] into the integers the chip receives, int32.
+
+    Spikes carry ``payload``; a gray first frame becomes round(gray * payload).
+
+    Raises:
+        InputError: wrong shape, NaN, gray outside [0, 1], or a value other than 0 and 1 after the first frame.
+    """
+    findings = []
+    if tuple(clips.shape[2:]) != chip.input_shape or clips.ndim < 3:
+        raise InputError(
+            Finding("E050", "error", "clips", f"shape {tuple(clips.shape)}", f"[T, N, {', '.join(map(str, chip.input_shape))}]")
+        )
+    if not np.isfinite(clips).all():
+        raise InputError(Finding("E051", "error", "clips", f"{int((~np.isfinite(clips)).sum())} values are NaN or infinite", "0"))
+    spikes = clips[1:] if chip.first_frame == "float" else clips
+    if not ((spikes == 0) | (spikes == 1)).all():
+        findings.append(Finding("E052", "error", "clips", "values other than 0 and 1 in the spike steps"))
+    if chip.first_frame == "float" and ((clips[0] < 0) | (clips[0] > 1)).any():
+        findings.append(Finding("E053", "error", "clips", f"gray values {clips[0].min():g} to {clips[0].max():g}", "0 to 1"))
+    if findings:
+        raise InputError(findings)
+    return np.rint(clips * chip.payload).astype(np.int32)
+
+
+def simulate(chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = ()) -> ChipRun:
+    """Run network input [T, N, C, H, W] through the chip's arithmetic and record the spikes of every layer.
+
+    ``probe`` names layers whose membrane potential is recorded too.
+
+    Raises:
+        InputError: see ``encode_input``; also a probe that names no layer.
+        CapacityError: a layer whose sums could overflow the 24-bit current.
+    """
+    unknown = [name for name in probe if name not in {layer.name for layer in chip.layers}]
+    if unknown:
+        raise InputError(
+            Finding("E054", "error", ", ".join(unknown), "no such layer to probe",
+                    "one of " + ", ".join(layer.name for layer in chip.layers))
+        )
+    refuse_overflow(chip)
+    value = encode_input(chip, clips)
+    spikes: dict[str, Array] = {}
+    membrane: dict[str, Array] = {}
+    for layer in chip.layers:
+        sums = synaptic_sums(layer, value)
+        value, trace = integrate(layer, sums, keep_membrane=layer.name in probe)
+        spikes[layer.name] = value
+        if layer.name in probe:
+            membrane[layer.name] = trace
+    return ChipRun(spikes, membrane)
+
+
+def simulate_in_batches(chip: ChipGraph, clips: Iterator[Array]) -> Iterator[ChipRun]:
+    """Run batches one after the other; samples are independent, so batching changes nothing."""
+    for batch in clips:
+        yield simulate(chip, batch)
+
+
+def refuse_overflow(chip: ChipGraph) -> None:
+    """Raise a CapacityError that names every layer whose synaptic sum can leave the 24-bit current."""
+    findings = [
+        Finding("E230", "error", layer.name, f"synaptic sum up to {worst}", str(ACTIVATION_MAX.value),
+                str(worst - ACTIVATION_MAX.value), "the 24-bit current would wrap: lower the weights or the payload")
+        for layer in chip.layers
+        if (worst := worst_sum(layer.weight) * layer.payload) > ACTIVATION_MAX.value
+    ]
+    if findings:
+        raise CapacityError(findings)
+
+
+def synaptic_sums(layer: ChipLayer, values: Array) -> Array:
+    """Return the integer synaptic sums int32 [T, N, ...] of a layer for its input [T, N, ...]."""
+    import torch
+    import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
+
+    # |sum| <= 131071 is guaranteed by refuse_overflow, so every partial sum is exact in float32's 24 bits.
+    frames = torch.from_numpy(np.ascontiguousarray(values.reshape(-1, *layer.input_shape))).float()
+    weight = torch.from_numpy(layer.weight).float()
+    with torch.no_grad():
+        if layer.kind == "conv":
+            sums = F.conv2d(frames, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+        else:
+            sums = frames.flatten(1) @ weight.T
+    return sums.to(torch.int32).numpy().reshape(*values.shape[:2], *layer.output_shape)  # type: ignore[no-any-return]
+
+
+def integrate(layer: ChipLayer, sums: Array, *, keep_membrane: bool = False) -> tuple[Array, Array]:
+    """Integrate synaptic sums [T, N, ...] over time; return spikes uint8 and the membrane before reset."""
+    from hw_targets.loihi2.neurons import integrate_populations
+
+    steps, samples = sums.shape[:2]
+    # netx stores the bias mantissa in 16 bits; check_chip keeps it within 13.
+    bias = np.broadcast_to(
+        (layer.bias.astype(np.int16).astype(np.int32) << 6).reshape(-1, *([1] * (len(layer.output_shape) - 1))),
+        layer.output_shape,
+    ).reshape(-1)
+    spikes = np.empty((steps, samples, bias.size), dtype=np.uint8)
+    trace = np.empty((steps, samples, bias.size) if keep_membrane else (0, 0, 0), dtype=np.int32)
+    integrate_populations(
+        sums.reshape(steps, samples, -1), np.ascontiguousarray(bias), layer.current_decay, layer.voltage_decay,
+        layer.threshold << 6, spikes, trace,
+    )
+    shape = (steps, samples, *layer.output_shape)
+    return spikes.reshape(shape), trace.reshape(shape) if keep_membrane else trace
