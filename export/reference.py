@@ -53,8 +53,8 @@ def run_graph(
 ) -> ReferenceRun:
     """Run ``clips`` [T, N, C, H, W] through ``graph`` and record all spikes.
 
-    With ``teacher`` (spikes by neuron layer name) every neuron layer hands on the teacher's spikes in
-    place of its own, so that each layer is judged on correct inputs alone.
+    With ``teacher`` (spikes by neuron layer name) every layer that it names hands on the teacher's spikes
+    in place of its own, so that each layer is judged on correct inputs alone.
 
     Raises:
         ValueError: the clips do not have the graph's input shape.
@@ -71,7 +71,7 @@ def run_graph(
             if isinstance(node, LIF):
                 value, membrane = _integrate(node, value, keep_membrane=node is graph.neurons()[-1])
                 spikes[node.name] = value.to(torch.uint8).numpy()
-                if teacher is not None:
+                if teacher is not None and node.name in teacher:
                     value = torch.from_numpy(teacher[node.name]).to(value.dtype)
             else:
                 value = _apply(node, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +34,12 @@ class Target(Protocol):
     def write(self, chip: Any, path: Path) -> None:
         """Write the chip's file."""
 
-    def simulate(self, chip: Any, clips: Array, *, probe: tuple[str, ...] = ()) -> Any:
+    def read(self, path: Path, *, steps: int, first_frame: str, payload: int) -> Any:
+        """Read the chip's file back; what the file does not say is passed in."""
+
+    def simulate(
+        self, chip: Any, clips: Array, *, probe: tuple[str, ...] = (), teacher: Mapping[str, Array] | None = None
+    ) -> Any:
         """Run clips [T, N, C, H, W] bit-exactly; returns a run with ``spikes`` by layer."""
 
     def judge(self, chip: Any, path: Path, clips: Array, *, timeout_s: float = 600.0) -> Any:

@@ -51,29 +51,40 @@ class Trace:
 
     calls: dict[Key, LeafCall]
     output: Key
-    output_values: torch.Tensor
 
 
 class _Watch(TorchFunctionMode):
     """Follow sources through torch functions that are called between leaf modules."""
 
-    def __init__(self, source_of: dict[int, Key], keep: list[Any]) -> None:
+    def __init__(self, example: torch.Tensor) -> None:
         super().__init__()
-        self.source_of, self.keep = source_of, keep
+        self.keys: dict[int, Key] = {}
+        self.storages: dict[int, Key] = {}
+        self.keep: list[torch.Tensor] = []  # ids and addresses are only unique while the tensors live
         self.depth = 0  # inside a leaf module its own arithmetic is nobody's business
+        self.remember(example, INPUT)
+
+    def remember(self, tensor: torch.Tensor, key: Key) -> None:
+        """Note where a tensor comes from."""
+        self.keys[id(tensor)] = key
+        self.storages[tensor.untyped_storage().data_ptr()] = key
+        self.keep.append(tensor)
+
+    def source(self, tensor: torch.Tensor) -> Key | None:
+        """Return where a tensor comes from; a plain index makes a view that no mode gets to see."""
+        return self.keys.get(id(tensor)) or self.storages.get(tensor.untyped_storage().data_ptr())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if self.depth:
             return result
-        sources = {self.source_of[id(t)] for t in _tensors((args, kwargs)) if id(t) in self.source_of}
+        sources = {source for t in _tensors((args, kwargs)) if (source := self.source(t)) is not None}
         if sources:
             name = getattr(func, "__name__", str(func))
             key = self._merged(name, sources)
             for tensor in _tensors(result):
-                if id(tensor) not in self.source_of or name not in MOVES:
-                    self.source_of[id(tensor)] = key
-                    self.keep.append(tensor)
+                if id(tensor) not in self.keys or name not in MOVES:
+                    self.remember(tensor, key)
         return result
 
     @staticmethod
@@ -108,10 +119,8 @@ def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trac
 
     ``is_leaf(module)`` names the modules to treat as one operation. Hooks are removed in any case.
     """
-    source_of: dict[int, Key] = {id(example): INPUT}
-    keep: list[Any] = [example]  # ids are only unique while the tensors live
     calls: dict[Key, LeafCall] = {}
-    watch = _Watch(source_of, keep)
+    watch = _Watch(example)
 
     def before(module: nn.Module, args: Any) -> None:
         watch.depth += 1
@@ -122,7 +131,7 @@ def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trac
             if watch.depth:
                 return
             value = next(_tensors(args))
-            source = source_of.get(id(value), ("unknown",))
+            source = watch.source(value) or ("unknown",)
             key = (name, source)
             call = calls.setdefault(key, LeafCall(name, module, source))
             call.inputs.append(value)
@@ -130,8 +139,7 @@ def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trac
             if result is value:  # an identity must not overwrite its own source
                 return
             call.outputs.append(result)
-            source_of[id(result)] = key
-            keep.append(result)
+            watch.remember(result, key)
 
         return record
 
@@ -146,4 +154,4 @@ def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trac
     finally:
         for handle in handles:
             handle.remove()
-    return Trace(calls, source_of.get(id(output), ("unknown",)), output)
+    return Trace(calls, watch.source(output) or ("unknown",))

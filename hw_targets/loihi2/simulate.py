@@ -16,7 +16,7 @@ the 24-bit current are refused, because what Lava does then differs from what an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,10 +71,13 @@ def encode_input(chip: ChipGraph, clips: Array) -> Array:
     return np.rint(clips * chip.payload).astype(np.int32)
 
 
-def simulate(chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = ()) -> ChipRun:
+def simulate(
+    chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = (), teacher: Mapping[str, Array] | None = None
+) -> ChipRun:
     """Run network input [T, N, C, H, W] through the chip's arithmetic and record the spikes of every layer.
 
-    ``probe`` names layers whose membrane potential is recorded too.
+    ``probe`` names layers whose membrane potential is recorded too. With ``teacher`` (spikes by layer name)
+    every layer is fed the teacher's spikes instead of its predecessor's, to be judged on its own.
 
     Raises:
         InputError: see ``encode_input``; also a probe that names no layer.
@@ -96,13 +99,9 @@ def simulate(chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = ()) -> C
         spikes[layer.name] = value
         if layer.name in probe:
             membrane[layer.name] = trace
+        if teacher is not None:
+            value = teacher[layer.name]
     return ChipRun(spikes, membrane)
-
-
-def simulate_in_batches(chip: ChipGraph, clips: Iterator[Array]) -> Iterator[ChipRun]:
-    """Run batches one after the other; samples are independent, so batching changes nothing."""
-    for batch in clips:
-        yield simulate(chip, batch)
 
 
 def refuse_overflow(chip: ChipGraph) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw_targets.finding import Finding
 from hw_targets.graph import Array, Graph
 from hw_targets.loihi2 import limits, netx_file, place, quantize, rules
 from hw_targets.loihi2.chip import ChipGraph
+
+if TYPE_CHECKING:
+    from hw_targets.loihi2.lava import LavaRun
+    from hw_targets.loihi2.simulate import ChipRun
 
 
 class Loihi2:
@@ -36,13 +42,19 @@ class Loihi2:
         """Write netx HDF5 (``netx_file.py``)."""
         netx_file.write_netx(chip, path)
 
-    def simulate(self, chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = ()) -> object:
+    def read(self, path: Path, *, steps: int, first_frame: str, payload: int) -> ChipGraph:
+        """Read netx HDF5 (``netx_file.py``)."""
+        return netx_file.read_netx(path, steps=steps, first_frame=first_frame, payload=payload)
+
+    def simulate(
+        self, chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = (), teacher: Mapping[str, Array] | None = None
+    ) -> ChipRun:
         """Run the fixed-point simulator (``simulate.py``)."""
         from hw_targets.loihi2.simulate import simulate
 
-        return simulate(chip, clips, probe=probe)
+        return simulate(chip, clips, probe=probe, teacher=teacher)
 
-    def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0) -> object:
+    def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0) -> LavaRun:
         """Run Lava (``lava.py``)."""
         from hw_targets.loihi2.lava import run_lava
 

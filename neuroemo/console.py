@@ -1,0 +1,85 @@
+"""What a verb shows: results on stdout, progress and remarks on stderr, errors as findings with an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from hw_targets.finding import Finding, NeuroEmoError
+
+BUG = Finding("E001", "error", "neuroemo", "an error of ours", fix="run again with -v and report what it prints")
+
+
+class Console:
+    """One verb's output. While it runs, ``sys.stdout`` is stderr, so that no library can spoil the result."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
+        self._result: TextIO = sys.stdout
+        sys.stdout = sys.stderr
+
+    def close(self) -> None:
+        """Give stdout back."""
+        sys.stdout = self._result
+
+    def say(self, text: str) -> None:
+        """Print a remark on stderr."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+
+    def show(self, result: dict[str, Any], text: str) -> None:
+        """Print the result on stdout: the JSON object, or its text for people."""
+        self._result.write((json.dumps(result, indent=1, allow_nan=False) if self.as_json else text) + "\n")
+        self._result.flush()
+
+    def fail(self, findings: tuple[Finding, ...], exit_code: int) -> int:
+        """Print findings and return the exit code."""
+        if self.as_json:
+            self.show({"ok": False, "exit_code": exit_code, "findings": [f.to_dict() for f in findings]}, "")
+        for finding in findings:
+            sys.stderr.write(f"neuroemo: {finding}\n")
+        return exit_code
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+        """Yield a function (done, total, note) that draws a progress bar with the time left on a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            if not self.quiet:
+                self.say(title)
+            yield lambda done, total, note="": None
+            return
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=Terminal(stderr=True)) as bars:
+            task = bars.add_task(title, total=None, note="")
+            yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
+
+
+def run_verb(console: Console, verb: Callable[[], int]) -> int:
+    """Run a verb and turn whatever happens into an exit code and one clear message."""
+    try:
+        return verb()
+    except NeuroEmoError as error:
+        return console.fail(error.findings, error.exit_code)
+    except KeyboardInterrupt:
+        return console.fail((Finding("E130", "error", "", "interrupted", fix="the same command continues"),), 130)
+    except MemoryError:
+        return console.fail((Finding("E002", "error", "", "out of memory", fix="use smaller frames, fewer steps or smaller batches"),), 2)
+    except OSError as error:
+        where = str(error.filename or "")
+        return console.fail((Finding("E003", "error", where, error.strerror or str(error)),), 2)
+    except Exception as error:
+        if console.verbose:
+            traceback.print_exc(file=sys.stderr)
+        found = Finding(BUG.code, BUG.severity, BUG.node, f"{type(error).__name__}: {error}", fix=BUG.fix)
+        return console.fail((found,), 1)
+    finally:
+        console.close()

@@ -1,0 +1,244 @@
+"""What the verbs do, as functions: each takes paths and settings and returns a JSON-ready dictionary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw_targets.finding import Finding, InputError
+from hw_targets.graph import Array
+from hw_targets.readout import group_rates, predicted_class
+
+if TYPE_CHECKING:
+    from neuroemo.datasets.store import ClipStore
+    from neuroemo.events.framediff import FrameDiffSettings
+    from neuroemo.training.loop import TrainSettings
+
+Progress = Callable[[int, int, str], None]
+Log = Callable[[str], None]
+
+
+def quiet_progress(done: int, total: int, note: str = "") -> None:
+    """Show nothing."""
+
+
+def open_data(path: Path, settings: FrameDiffSettings, progress: Progress = quiet_progress) -> ClipStore:
+    """Open a prepared store, or turn a folder of videos into one (kept in ``PATH/.neuroemo`` and reused).
+
+    Raises:
+        InputError: the data cannot be read, or were prepared with other settings.
+    """
+    from neuroemo.datasets.store import open_clips
+
+    store = open_clips(path, settings, path / ".neuroemo", progress=lambda done, total: progress(done, total, ""))
+    if store.settings != settings:
+        raise InputError(
+            Finding("E080", "error", str(path), f"prepared with {store.settings}", str(settings),
+                    fix="prepare the videos again with the network's settings (`neuroemo events`)")
+        )
+    return store
+
+
+def train_network(
+    model: str, data: Path, out: Path, settings: TrainSettings, progress: Progress = quiet_progress
+) -> dict[str, Any]:
+    """Train a named network on a store and score it on the test split, beside chance and the mean-frame baseline."""
+    from neuroemo.datasets.store import ClipStore
+    from neuroemo.models.emotion import spec_by_name
+    from neuroemo.training import baseline, loop
+
+    store = ClipStore.open(data)
+    spec = spec_by_name(
+        model, size=store.settings.size, steps=store.settings.steps, first_frame=store.settings.first_frame,
+        classes=len(store.classes),
+    )
+    started = time.monotonic()
+    history = loop.train(
+        spec, store, out, settings, progress=lambda done, total, loss: progress(done, total, f"loss {loss:.4f}")
+    )
+    network, description = loop.load_trained(out)
+    return {
+        "ok": True,
+        "checkpoint": str(out),
+        "seconds": time.monotonic() - started,
+        "history": history,
+        "test": loop.evaluate(network, description.spec, store).to_dict(),
+        "trivial": baseline.mean_frame_baseline(store).to_dict(),
+        "chance": baseline.majority_baseline(store).to_dict(),
+    }
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, data: Path, split: str | None, progress: Progress = quiet_progress
+) -> dict[str, Any]:
+    """Score a checkpoint on a store or on a folder of videos; ``split`` None means every clip."""
+    from neuroemo.training import loop
+
+    network, description = loop.load_trained(checkpoint)
+    store = open_data(data, description.events, progress)
+    _same_classes(description.classes, store)
+    result = loop.evaluate(network, description.spec, store, split)
+    indices = np.arange(len(store)) if split is None else store.indices(split)
+    rates = result.votes.mean(axis=0)
+    return {
+        "ok": True,
+        **result.to_dict(),
+        "classes": list(description.classes),
+        "clips_by_name": _answers(store, indices, rates, description.classes),
+    }
+
+
+def _same_classes(classes: tuple[str, ...], store: ClipStore) -> None:
+    if tuple(store.classes) != classes:
+        raise InputError(
+            Finding("E081", "error", "classes", f"the data have {', '.join(store.classes)}", ", ".join(classes),
+                    fix="name the folders of the videos like the classes that the network was trained on")
+        )
+
+
+def _answers(store: ClipStore, indices: Array, rates: Array, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "clip": str(store.names[index]),
+            "label": str(store.classes[int(store.labels[index])]),
+            "predicted": classes[int(row.argmax())],
+            "rates": [float(rate) for rate in row],
+        }
+        for index, row in zip(indices, rates)
+    ]
+
+
+def batches_of(store: ClipStore, indices: Array, size: int = 32) -> Iterator[Array]:
+    """Yield clips [T, N, 2, H, W] of a store in batches."""
+    for start in range(0, len(indices), size):
+        yield store.batch(indices[start : start + size])
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    data: Path,
+    out: Path,
+    *,
+    target: str = "loihi2",
+    weight_bits: int = 8,
+    limit: int | None = None,
+    force: bool = False,
+    log: Log = lambda _: None,
+) -> dict[str, Any]:
+    """Export a checkpoint to a target and prove it on the test clips of ``data`` (all clips, if it has no such split)."""
+    from export.exporter import export_model
+    from neuroemo.training import loop
+
+    network, description = loop.load_trained(checkpoint)
+    store = open_data(data, description.events)
+    indices = spread(test_indices(store), limit)
+    result = export_model(
+        network, batches_of(store, indices), target, out=out, dt_us=description.dt_us,
+        first_frame=description.spec.first_frame, weight_bits=weight_bits, details=description.to_dict(),
+        force=force, log=log,
+    )
+    return result.to_dict()
+
+
+def test_indices(store: ClipStore) -> Array:
+    """Return the test clips of a store, or all clips where it has none."""
+    indices = store.indices("test")
+    return indices if len(indices) else np.arange(len(store))
+
+
+def spread(indices: Array, limit: int | None) -> Array:
+    """Return at most ``limit`` of the indices, evenly spread over them.
+
+    >>> spread(np.arange(10), 3)
+    array([0, 4, 9])
+    """
+    if limit is None or limit >= len(indices):
+        return indices
+    return indices[np.rint(np.linspace(0, len(indices) - 1, limit)).astype(int)]
+
+
+def simulate_bundle(
+    bundle: Path,
+    data: Path,
+    *,
+    backend: str = "fast",
+    limit: int | None = None,
+    timeout_s: float = 600.0,
+    progress: Progress = quiet_progress,
+) -> dict[str, Any]:
+    """Run clips through a bundle's chip file: our simulator, Lava, or both, compared spike by spike.
+
+    ``mismatches`` names, for every layer, how many spikes differ, and the first one that does.
+    """
+    from export.bundle import load_chip, read_json
+    from hw_targets.registry import get_target
+    from neuroemo.training.checkpoint import Description
+
+    manifest = read_json(bundle / "manifest.json", "a bundle written by `neuroemo export`")
+    description = Description.from_dict(dict(manifest.get("details", {})), str(bundle / "manifest.json"))
+    chip, target = load_chip(bundle), get_target(str(manifest["target"]))
+    store = open_data(data, description.events, progress)
+    indices = spread(test_indices(store), limit)
+    result: dict[str, Any] = {"ok": True, "exit_code": 0, "backend": backend, "clips": len(indices)}
+    rates = np.zeros((0, len(description.classes)))
+    if backend in ("fast", "both"):
+        rates, result["seconds"] = _simulate_fast(chip, target, store, indices, progress)
+        result["clips_per_s"] = len(indices) / result["seconds"]
+    if backend in ("lava", "both"):
+        clips = store.batch(indices)
+        judged = target.judge(chip, bundle / "target" / "model.net", clips, timeout_s=timeout_s)
+        result["lava"] = {"seconds_per_step": judged.seconds_per_step}
+        if backend == "both":
+            result["lava"] |= compare_runs(target.simulate(chip, clips).spikes, judged.run.spikes)
+            result["ok"] = result["lava"]["mismatched_spikes"] == 0
+            result["exit_code"] = 0 if result["ok"] else 5
+        else:
+            rates = group_rates(judged.run.output, chip.voting)
+    result["classes"] = list(description.classes)
+    result["answers"] = _answers(store, indices, rates, description.classes)
+    if tuple(store.classes) == description.classes:
+        right = int((rates.argmax(axis=1) == np.asarray(store.labels)[indices]).sum())
+        result["accuracy"] = right / len(indices)
+    return result
+
+
+def _simulate_fast(
+    chip: Any, target: Any, store: ClipStore, indices: Array, progress: Progress
+) -> tuple[Array, float]:
+    rates = []
+    target.simulate(chip, store.batch(indices[:1]))  # the first call compiles
+    started = time.perf_counter()
+    for clips in batches_of(store, indices):
+        rates.append(group_rates(target.simulate(chip, clips).output, chip.voting))
+        progress(sum(map(len, rates)), len(indices), "")
+    return np.concatenate(rates), time.perf_counter() - started
+
+
+def compare_runs(ours: dict[str, Array], judge: dict[str, Array]) -> dict[str, Any]:
+    """Compare spikes [T, N, ...] of two runs layer by layer; name the first that differs."""
+    layers = []
+    first: dict[str, Any] | None = None
+    for name, spikes in ours.items():
+        wrong = np.argwhere(spikes != judge[name])
+        layers.append({"name": name, "compared": int(spikes.size), "mismatched": len(wrong), "spikes": int(spikes.sum(dtype=np.int64))})
+        if len(wrong) and first is None:
+            step, clip, *neuron = (int(i) for i in wrong[0])
+            first = {"layer": name, "step": step, "clip": clip, "neuron": neuron}
+    steps, clips = next(iter(ours.values())).shape[:2]
+    return {
+        "clips": int(clips),
+        "steps": int(steps),
+        "compared_spikes": sum(layer["compared"] for layer in layers),
+        "mismatched_spikes": sum(layer["mismatched"] for layer in layers),
+        "first_mismatch": first,
+        "layers": layers,
+    }
+
+
+def accuracy_of(spikes: Array, voting: int, labels: Array) -> float:
+    """Return the share of clips whose voted class is the label."""
+    return float((predicted_class(spikes, voting) == labels).mean())

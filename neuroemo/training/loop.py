@@ -1,0 +1,290 @@
+"""Training: mean squared error between firing rates and one-hot labels, by surrogate gradients and SGD.
+
+The settings of the paper (section 3.2): SGD, learning rate 0.01, batch 8, torch's initialisation, fixed
+seed. Every epoch ends in a checkpoint from which a killed run continues with the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw_targets.finding import Finding, InputError, NeuroEmoError
+from hw_targets.graph import Array
+from neuroemo.models.emotion import EmotionSpec, build_network, stacked_frames
+from neuroemo.training.checkpoint import (
+    Description,
+    load_last,
+    load_model,
+    load_weights,
+    save_last,
+    save_model,
+)
+from neuroemo.training.metrics import Score, StepCurve, score, step_curve
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from neuroemo.datasets.store import ClipStore
+
+Progress = Callable[[int, int, float], None]
+"""Called after every batch with batches done, batches in all, and the running loss."""
+
+
+class TrainingError(NeuroEmoError):
+    """Training cannot go on (exit code 2): the loss is no number."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How to train. ``augment`` mirrors clips and shifts them by up to ``shift`` pixels."""
+
+    epochs: int = 12
+    batch: int = 8
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    seed: int = 0
+    augment: bool = True
+    shift: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train, all at once."""
+        bad = [
+            Finding("E023", "error", name, str(value), "> 0")
+            for name, value in (("epochs", self.epochs), ("batch", self.batch), ("learning_rate", self.learning_rate))
+            if not value > 0
+        ]
+        if bad:
+            raise InputError(bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A network's answers: votes [T, N, classes] (T = 1 for the ANN), predictions, score and step curve."""
+
+    votes: Array
+    predicted: Array
+    labels: Array
+    score: Score
+    steps: StepCurve
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return score and curves as a JSON-ready dictionary."""
+        return self.score.to_dict() | {"steps": self.steps.to_dict()}
+
+
+def train(
+    spec: EmotionSpec,
+    store: ClipStore,
+    out: Path,
+    settings: TrainSettings,
+    *,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Train a network on a store and leave the best one (validation accuracy, then loss) in ``out``.
+
+    A run that was interrupted continues after its last complete epoch, with the same random numbers.
+    Returns the history: one entry per epoch with losses, accuracies and the validation curve along the steps.
+
+    Raises:
+        InputError: the store does not fit the spec, or ``out`` holds a run with other settings.
+        TrainingError: the loss became NaN or infinite.
+    """
+    import torch
+
+    _check_fit(spec, store)
+    torch.manual_seed(settings.seed)
+    network = build_network(spec)
+    optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
+    random = np.random.default_rng(settings.seed)
+    identity = {"spec": spec.to_dict(), "settings": asdict(settings), "clips": len(store)}
+    history = _resume(out, identity, network, optimiser, schedule, random)
+    description = describe(spec, store)
+    indices = store.indices("train")
+    batches = -(-len(indices) // settings.batch) * settings.epochs
+    for _ in range(len(history), settings.epochs):
+        done = batches * len(history) // settings.epochs
+        loss = _epoch(network, spec, store, settings, optimiser, random, lambda i, running: progress and progress(done + i, batches, running))
+        schedule.step()
+        validation = evaluate(network, spec, store, "val")
+        history.append({"epoch": len(history) + 1, "loss": loss, "validation": validation.to_dict()})
+        if _rank(history[-1]) == max(_rank(entry) for entry in history):
+            save_model(out, network, description)
+        _save_progress(out, identity, network, optimiser, schedule, random, history)
+    return history
+
+
+def describe(spec: EmotionSpec, store: ClipStore) -> Description:
+    """Return the description that goes with a network trained on ``store``."""
+    return Description(spec, store.settings, tuple(store.classes), store.dt_us)
+
+
+def evaluate(network: nn.Module, spec: EmotionSpec, store: ClipStore, split: str | None = "test") -> Evaluation:
+    """Run a split of the store (None: all clips) through the network and score its answers."""
+    indices = np.arange(len(store)) if split is None else store.indices(split)
+    if len(indices) == 0:
+        raise InputError(Finding("E024", "error", str(split), "no clips in this split", "at least 1"))
+    votes = np.concatenate([votes_of(network, spec, store.batch(part)) for part in in_parts(indices, 32)], axis=1)
+    labels = np.asarray(store.labels)[indices]
+    predicted = votes.mean(axis=0).argmax(axis=1)
+    return Evaluation(votes, predicted, labels, score(predicted, labels), step_curve(votes, labels))
+
+
+def votes_of(network: nn.Module, spec: EmotionSpec, clips: Array) -> Array:
+    """Return the votes [T, N, classes] of a network for clips [T, N, 2, H, W], in evaluation mode."""
+    import torch
+
+    network.eval()
+    with torch.no_grad():
+        return forward(network, spec, torch.from_numpy(clips)).numpy()  # type: ignore[no-any-return]
+
+
+def forward(network: nn.Module, spec: EmotionSpec, clips: torch.Tensor) -> torch.Tensor:
+    """Run clips [T, N, 2, H, W] through an SNN or its twin from reset state; return votes [T, N, classes]."""
+    if spec.neuron == "relu":
+        return network(stacked_frames(clips, spec.first_frame)).unsqueeze(0)  # type: ignore[no-any-return]
+    for module in network.modules():
+        if hasattr(module, "reset"):
+            module.reset()
+    return network(clips)  # type: ignore[no-any-return]
+
+
+def in_parts(indices: Array, size: int) -> Iterator[Array]:
+    """Yield an index array in parts of at most ``size``."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+def load_trained(folder: Path) -> tuple[nn.Module, Description]:
+    """Load the network that ``train`` left in ``folder``."""
+    return load_model(folder)
+
+
+def _epoch(
+    network: nn.Module,
+    spec: EmotionSpec,
+    store: ClipStore,
+    settings: TrainSettings,
+    optimiser: torch.optim.Optimizer,
+    random: np.random.Generator,
+    report: Callable[[int, float], Any],
+) -> float:
+    """Train one epoch and return its mean loss."""
+    import torch
+    from torch.nn.functional import mse_loss
+
+    network.train()
+    order = random.permutation(store.indices("train"))
+    total = 0.0
+    labels = np.asarray(store.labels)
+    for number, part in enumerate(in_parts(order, settings.batch)):
+        clips = store.batch(part)
+        if settings.augment:
+            clips = augment(clips, random, settings.shift)
+        wanted = torch.from_numpy(np.eye(spec.classes, dtype=np.float32)[labels[part]])
+        loss = mse_loss(forward(network, spec, torch.from_numpy(clips)).mean(dim=0), wanted)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(
+                Finding("E025", "error", spec.name, f"loss {float(loss)} in batch {number + 1}", "a finite number",
+                        fix=f"lower the learning rate (now {settings.learning_rate:g})")
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += float(loss.detach()) * len(part)
+        report(number + 1, total / ((number + 1) * settings.batch))
+    return total / len(order)
+
+
+def augment(clips: Array, random: np.random.Generator, shift: int) -> Array:
+    """Mirror and shift each clip of [T, N, 2, H, W] at random; what leaves the frame is lost, zeros enter."""
+    result = np.zeros_like(clips)
+    height, width = clips.shape[-2:]
+    for n in range(clips.shape[1]):
+        clip = clips[:, n, :, :, ::-1] if random.random() < 0.5 else clips[:, n]
+        dy, dx = random.integers(-shift, shift + 1, size=2)
+        result[:, n, :, max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)] = clip[
+            :, :, max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)
+        ]
+    return result
+
+
+def _rank(entry: dict[str, Any]) -> tuple[float, float]:
+    return entry["validation"]["accuracy"], -entry["validation"]["steps"]["loss"][-1]
+
+
+def _check_fit(spec: EmotionSpec, store: ClipStore) -> None:
+    findings = []
+    for name, wanted, found in (
+        ("frame size", spec.size, store.settings.size),
+        ("steps", spec.steps, store.settings.steps),
+        ("first frame", spec.first_frame, store.settings.first_frame),
+        ("classes", spec.classes, len(store.classes)),
+    ):
+        if wanted != found:
+            findings.append(Finding("E026", "error", spec.name, f"{name} of the data is {found}", f"{wanted} in the network"))
+    for split in ("train", "val"):
+        if len(store.indices(split)) == 0:
+            findings.append(Finding("E024", "error", split, "no clips in this split", "at least 1"))
+    if findings:
+        raise InputError(findings)
+
+
+def _resume(
+    out: Path, identity: dict[str, Any], network: nn.Module, optimiser: Any, schedule: Any, random: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Restore an interrupted run into the given objects and return its history (empty for a new run)."""
+    saved = load_last(out)
+    if saved is None:
+        return []
+    tensors, progress = saved
+    if progress.get("identity") != identity:
+        raise InputError(
+            Finding("E027", "error", str(out), "holds a training run with another network, data or settings",
+                    fix="choose another folder, or delete this one")
+        )
+    weights = {name.removeprefix("weight."): value for name, value in tensors.items() if name.startswith("weight.")}
+    load_weights(network, weights, str(out))
+    state = optimiser.state_dict()
+    for name, value in tensors.items():
+        if name.startswith("momentum."):
+            state["state"][int(name.removeprefix("momentum."))] = {"momentum_buffer": value}
+    state["param_groups"][0]["lr"] = progress["learning_rate"]
+    optimiser.load_state_dict(state)
+    schedule.load_state_dict(progress["schedule"])
+    random.bit_generator.state = progress["random"]
+    return list(progress["history"])
+
+
+def _save_progress(
+    out: Path,
+    identity: dict[str, Any],
+    network: nn.Module,
+    optimiser: Any,
+    schedule: Any,
+    random: np.random.Generator,
+    history: list[dict[str, Any]],
+) -> None:
+    tensors = {f"weight.{name}": value for name, value in network.state_dict().items()}
+    for index, entry in optimiser.state_dict()["state"].items():
+        if entry.get("momentum_buffer") is not None:
+            tensors[f"momentum.{index}"] = entry["momentum_buffer"]
+    save_last(
+        out,
+        tensors,
+        {
+            "identity": identity,
+            "history": history,
+            "random": random.bit_generator.state,
+            "learning_rate": optimiser.param_groups[0]["lr"],
+            "schedule": schedule.state_dict(),
+        },
+    )

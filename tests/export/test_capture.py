@@ -1,0 +1,202 @@
+"""Capture of SpikingJelly models in the styles people write, each replayed against the model's own spikes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
+from torch import nn
+
+from export.frontends.spikingjelly import capture
+from export.reference import run_graph
+from hw_targets.finding import InputError, UnsupportedError
+
+STEPS, CLIPS = 5, 3
+
+
+def lif(**more):
+    return neuron.LIFNode(tau=2.0, v_threshold=0.3, **more)
+
+
+def conv(inputs=2, outputs=3):
+    return layer.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def parts():
+    return [conv(), layer.BatchNorm2d(3), lif(), layer.AvgPool2d(2), layer.Flatten(), layer.Linear(48, 6), lif()]
+
+
+class TimeLoop(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(*parts())
+
+    def forward(self, x):
+        return torch.stack([self.net(x[t]) for t in range(x.shape[0])])
+
+
+class RunningSum(TimeLoop):
+    def forward(self, x):
+        total = 0.0
+        for t in range(len(x)):
+            total = total + self.net(x[t])
+        return total / len(x)
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(*parts())
+
+    def forward(self, x):
+        return self.net(x).mean(0) if x.dim() == 5 else self.net(x.unsqueeze(0))
+
+
+class FunctionalFlatten(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stage, self.fc = nn.Sequential(conv(), lif(), layer.AvgPool2d(2)), nn.Sequential(layer.Linear(48, 6), lif())
+
+    def forward(self, x):
+        return self.fc(self.stage(x).flatten(2))
+
+
+class SharedPool(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pool, self.a, self.b = layer.AvgPool2d(2), nn.Sequential(conv(), lif()), nn.Sequential(conv(3, 4), lif())
+
+    def forward(self, x):
+        return self.b(self.pool(self.a(self.pool(x))))
+
+
+class FirstFrameApart(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(*parts())
+
+    def forward(self, x):
+        return self.net(torch.cat([x[:1], x[1:]]))
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Sequential(conv(), lif()), nn.Sequential(conv(3, 3), lif())
+
+    def forward(self, x):
+        h = self.a(x)
+        return self.b(h) + h
+
+
+class FunctionalPool(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Sequential(conv(), lif()), nn.Sequential(conv(3, 3), lif())
+
+    def forward(self, x):
+        h = self.a(x)
+        return self.b(torch.nn.functional.avg_pool2d(h.flatten(0, 1), 2).unflatten(0, h.shape[:2]))
+
+
+def made(model, step_mode="m", seed=0):
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.05, 0.4)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.bias, 0, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    functional.set_step_mode(model, step_mode)
+    return model
+
+
+def example(seed=1):
+    return (torch.rand(STEPS, CLIPS, 2, 8, 8, generator=torch.Generator().manual_seed(seed)) < 0.4).float()
+
+
+STYLES = {
+    "sequential": lambda: made(nn.Sequential(*parts())),
+    "nested": lambda: made(nn.Sequential(nn.Sequential(*parts()[:4]), nn.Sequential(*parts()[4:]))),
+    "voting and dropout": lambda: made(nn.Sequential(*parts()[:5], layer.Dropout(0.5), *parts()[5:], layer.VotingLayer(3))),
+    "time loop": lambda: made(TimeLoop(), "s"),
+    "running sum": lambda: made(RunningSum(), "s"),
+    "shape branches": lambda: made(Branches()),
+    "functional flatten": lambda: made(FunctionalFlatten()),
+    "shared pool": lambda: made(SharedPool()),
+    "first frame apart": lambda: made(FirstFrameApart()),
+    "container of torch layers": lambda: made(
+        nn.Sequential(layer.SeqToANNContainer(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)), lif())
+    ),
+    "no input decay": lambda: made(nn.Sequential(conv(), lif(decay_input=False))),
+    "reset above zero": lambda: made(nn.Sequential(conv(), lif(v_reset=0.1))),
+    "integrate and fire": lambda: made(nn.Sequential(conv(), neuron.IFNode(v_threshold=0.5))),
+    "parametric, sigmoid surrogate": lambda: made(
+        nn.Sequential(conv(), neuron.ParametricLIFNode(init_tau=3.0, surrogate_function=surrogate.Sigmoid()))
+    ),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_captured_graph_replays_the_model(style):
+    model, x = STYLES[style](), example()
+    graph, spikes = capture(model, x, dt_us=1000.0)
+    replay = run_graph(graph, x.numpy())
+    assert list(replay.spikes) == list(spikes)
+    for name, wanted in spikes.items():
+        assert 0.001 < wanted.mean() < 0.999, f"{name} is silent or saturated: nothing is shown"
+        np.testing.assert_array_equal(replay.spikes[name], wanted)
+
+
+def test_the_spikes_are_those_of_the_model_itself():
+    model, x = STYLES["sequential"](), example()
+    _, spikes = capture(model, x, dt_us=1000.0)
+    with torch.no_grad():
+        output = model.eval()(x)
+    np.testing.assert_array_equal(list(spikes.values())[-1], output.numpy())
+
+
+def test_model_is_left_as_it_was():
+    model, x = STYLES["sequential"]().train(), example()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    capture(model, x, dt_us=1000.0)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(not isinstance(m.v, torch.Tensor) for m in model.modules() if isinstance(m, neuron.LIFNode))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_left_over_state_does_not_leak_into_the_capture():
+    model, x = STYLES["sequential"](), example()
+    clean = capture(model, x, dt_us=1000.0)[1]
+    with torch.no_grad():
+        model.eval()(example(2))
+    again = capture(model, x, dt_us=1000.0)[1]
+    assert all((clean[name] == again[name]).all() for name in clean)
+
+
+REFUSED = {
+    "residual": (lambda: made(Residual()), "E102", "joins 2 branches"),
+    "functional pool": (lambda: made(FunctionalPool()), "E101", "avg_pool2d"),
+    "soft reset": (lambda: made(nn.Sequential(conv(), lif(v_reset=None))), "E108", "soft reset"),
+    "unknown layer": (lambda: made(nn.Sequential(conv(), nn.Tanh(), lif())), "E100", "Tanh"),
+    "soft surrogate": (
+        lambda: made(nn.Sequential(conv(), lif(surrogate_function=surrogate.ATan(spiking=False)))), "E107", "spiking=False",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_layer_reason_and_remedy(name):
+    build, code, text = REFUSED[name]
+    with pytest.raises(UnsupportedError, match=text) as caught:
+        capture(build(), example(), dt_us=1000.0)
+    assert [finding.code for finding in caught.value.findings] == [code]
+    assert caught.value.findings[0].fix
+    assert caught.value.exit_code == 3
+
+
+def test_nan_example_is_refused():
+    with pytest.raises(InputError, match="example input"):
+        capture(STYLES["sequential"](), example() * float("nan"), dt_us=1.0)
