@@ -205,8 +205,10 @@ def load_chip(folder: Path) -> Any:
     try:
         target = get_target(description["target"])
         chip = target.read(
-            folder / "target" / "model.net", steps=int(description["steps"]),
-            first_frame=description["first_frame"], payload=int(description["layers"][0]["payload"]),
+            folder / "target" / "model.net",
+            steps=int(description["steps"]),
+            first_frame=description["first_frame"],
+            payload=int(description["layers"][0]["payload"]),
         )
         layers = tuple(
             replace(layer, name=str(said["name"]), scale=float(said["scale"]))
@@ -214,7 +216,9 @@ def load_chip(folder: Path) -> Any:
         )
         return replace(chip, layers=layers, voting=int(description["voting"]), dt_us=float(description["dt_us"]))
     except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise InputError(Finding("E062", "error", str(folder), f"chip.json does not fit model.net: {error!r}")) from error
+        raise InputError(
+            Finding("E062", "error", str(folder), f"chip.json does not fit model.net: {error!r}")
+        ) from error
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -245,7 +249,9 @@ def check_bundle(folder: Path) -> list[Finding]:
         if not path.is_file():
             findings.append(Finding("E420", "error", name, "missing", fix="export again"))
         elif file_hash(path) != wanted:
-            findings.append(Finding("E421", "error", name, "its sha256 differs from the manifest's", fix="export again"))
+            findings.append(
+                Finding("E421", "error", name, "its sha256 differs from the manifest's", fix="export again")
+            )
     if any(finding.code == "E420" for finding in findings):
         return findings
     chip = load_chip(folder)
@@ -255,7 +261,14 @@ def check_bundle(folder: Path) -> list[Finding]:
         wrong = int(np.count_nonzero(run.spikes[name] != wanted)) if name in run.spikes else wanted.size
         if wrong:
             findings.append(
-                Finding("E422", "error", name, f"{wrong} of {wanted.size} known spikes differ", "0", str(wrong),
-                        "the chip file was changed after it was verified: export again")
+                Finding(
+                    "E422",
+                    "error",
+                    name,
+                    f"{wrong} of {wanted.size} known spikes differ",
+                    "0",
+                    str(wrong),
+                    "the chip file was changed after it was verified: export again",
+                )
             )
     return findings

@@ -65,7 +65,7 @@ class ExportResult:
             "findings": [finding.to_dict() for finding in self.findings],
             "layers": [
                 describe_layer(layer, placed) | {"verify": agreement.get(layer.name)}
-                for layer, placed in zip(self.compiled.chip.layers, self.compiled.placement)
+                for layer, placed in zip(self.compiled.chip.layers, self.compiled.placement, strict=True)
             ],
             "verify": self.verification.to_dict(),
         }
@@ -152,13 +152,15 @@ def export_model(
     if not batches or not all(batch.shape[1] for batch in batches):
         raise InputError(Finding("E013", "error", "example input", "no clips to verify with", "at least 1"))
     log("capture, fold, check, quantise, place")
-    compiled = compile_model(
-        model, batches[0], chosen, dt_us=dt_us, first_frame=first_frame, weight_bits=weight_bits
-    )
+    compiled = compile_model(model, batches[0], chosen, dt_us=dt_us, first_frame=first_frame, weight_bits=weight_bits)
     log(f"verify on {sum(batch.shape[1] for batch in batches)} clips")
     verification = verify(
-        compiled.captured, compiled.folded, compiled.chip, chosen,
-        ((batch, model_spikes(model, batch, dt_us)) for batch in batches), tolerance,
+        compiled.captured,
+        compiled.folded,
+        compiled.chip,
+        chosen,
+        ((batch, model_spikes(model, batch, dt_us)) for batch in batches),
+        tolerance,
     )
     result = ExportResult(target, compiled, verification, out)
     if out is not None:

@@ -102,7 +102,7 @@ def _integrate(node: LIF, drive: torch.Tensor, *, keep_membrane: bool) -> tuple[
 
 def _apply(node: Node, value: torch.Tensor) -> torch.Tensor:
     """Apply one memoryless node to all frames [T, N, ...] at once."""
-    import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
+    import torch.nn.functional as F
 
     def array(x: Array | None) -> Any:
         import torch
@@ -113,13 +113,24 @@ def _apply(node: Node, value: torch.Tensor) -> torch.Tensor:
     match node:
         case Conv2d():
             frames = F.conv2d(
-                frames, array(node.weight), array(node.bias), node.stride, node.padding, node.dilation, node.groups
+                frames,
+                array(node.weight),
+                array(node.bias),
+                node.stride,
+                node.padding,
+                node.dilation,
+                node.groups,
             )
         case Linear():
             frames = F.linear(frames, array(node.weight), array(node.bias))
         case BatchNorm():
             frames = F.batch_norm(
-                frames, array(node.mean), array(node.variance), array(node.gamma), array(node.beta), eps=node.eps
+                frames,
+                array(node.mean),
+                array(node.variance),
+                array(node.gamma),
+                array(node.beta),
+                eps=node.eps,
             )
         case AvgPool2d():
             frames = F.avg_pool2d(frames, node.kernel, node.stride, node.padding)

@@ -126,7 +126,7 @@ def verify(
                 group_rates(free.spikes[last], captured.voting),
             )
         )
-    result = Verification(list(layers.values()), *(np.concatenate(column) for column in zip(*rates)))
+    result = Verification(list(layers.values()), *(np.concatenate(column) for column in zip(*rates, strict=True)))
     result.findings += _findings(result, tolerance)
     return result
 
@@ -151,7 +151,11 @@ def _findings(result: Verification, tolerance: Tolerance) -> Iterator[Finding]:
         rate = layer.spikes / compared
         if rate == 0.0 or rate == 1.0:
             yield Finding(
-                "W410", "warning", layer.name, f"firing rate {rate:.0%} on the clips compared", "between 0 and 100 %",
+                "W410",
+                "warning",
+                layer.name,
+                f"firing rate {rate:.0%} on the clips compared",
+                "between 0 and 100 %",
                 fix="a silent or saturated layer makes any comparison look perfect; use other clips or train on",
             )
         for code, what, count in (
@@ -160,20 +164,32 @@ def _findings(result: Verification, tolerance: Tolerance) -> Iterator[Finding]:
         ):
             if count / compared > tolerance.fold_mismatch:
                 yield Finding(
-                    code, "error", layer.name, f"{count} of {compared} spikes of {what} differ from the model",
-                    f"{tolerance.fold_mismatch:g}", f"{count / compared - tolerance.fold_mismatch:.2g}",
+                    code,
+                    "error",
+                    layer.name,
+                    f"{count} of {compared} spikes of {what} differ from the model",
+                    f"{tolerance.fold_mismatch:g}",
+                    f"{count / compared - tolerance.fold_mismatch:.2g}",
                     "the layer does something that a graph node does not say: please report it",
                 )
         agreement = 1 - layer.chip_mismatches / compared
         if agreement < tolerance.chip_agreement:
             yield Finding(
-                "E413", "error", layer.name, f"{agreement:.2%} of the spikes survive quantisation",
-                f"{tolerance.chip_agreement:.0%}", f"{tolerance.chip_agreement - agreement:.2%}",
+                "E413",
+                "error",
+                layer.name,
+                f"{agreement:.2%} of the spikes survive quantisation",
+                f"{tolerance.chip_agreement:.0%}",
+                f"{tolerance.chip_agreement - agreement:.2%}",
                 "train longer, clip outlying weights, or fine-tune with quantisation",
             )
     if result.label_agreement < tolerance.label_agreement:
         yield Finding(
-            "E414", "error", "labels", f"{result.label_agreement:.2%} of the labels survive quantisation",
-            f"{tolerance.label_agreement:.0%}", f"{tolerance.label_agreement - result.label_agreement:.2%}",
+            "E414",
+            "error",
+            "labels",
+            f"{result.label_agreement:.2%} of the labels survive quantisation",
+            f"{tolerance.label_agreement:.0%}",
+            f"{tolerance.label_agreement - result.label_agreement:.2%}",
             "train longer: clips near the decision boundary flip first",
         )

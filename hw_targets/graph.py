@@ -138,7 +138,7 @@ class Graph:
 
     def layers(self) -> Iterator[tuple[Node, Shape, Shape]]:
         """Yield (node, input shape, output shape) in data-flow order."""
-        yield from zip(self.nodes, (self.input_shape, *self.shapes), self.shapes)
+        yield from zip(self.nodes, (self.input_shape, *self.shapes)[: len(self.nodes)], self.shapes, strict=True)
 
     def neurons(self) -> tuple[LIF, ...]:
         """Return the spiking layers in data-flow order."""
@@ -175,7 +175,7 @@ def output_shape(node: Node, shape: Shape) -> Shape:
             _need(len(shape) == 3, node, shape, "(C, H, W)")
             height, width = (
                 window_count(n, k, s, p)
-                for n, k, s, p in zip(shape[1:], node.kernel, node.stride, node.padding)
+                for n, k, s, p in zip(shape[1:], node.kernel, node.stride, node.padding, strict=True)
             )
             _need(height > 0 and width > 0, node, shape, f"windows of {node.kernel}")
             return (shape[0], height, width)
@@ -198,7 +198,7 @@ def _conv_shape(node: Conv2d, shape: Shape) -> Shape:
     height, width = (
         window_count(n, k, s, p, d)
         for n, k, s, p, d in zip(
-            shape[1:], node.weight.shape[2:], node.stride, node.padding, node.dilation
+            shape[1:], node.weight.shape[2:], node.stride, node.padding, node.dilation, strict=True
         )
     )
     _need(height > 0 and width > 0, node, shape, f"windows of {node.weight.shape[2:]}")

@@ -38,7 +38,12 @@ class Target(Protocol):
         """Read the chip's file back; what the file does not say is passed in."""
 
     def simulate(
-        self, chip: Any, clips: Array, *, probe: tuple[str, ...] = (), teacher: Mapping[str, Array] | None = None
+        self,
+        chip: Any,
+        clips: Array,
+        *,
+        probe: tuple[str, ...] = (),
+        teacher: Mapping[str, Array] | None = None,
     ) -> Any:
         """Run clips [T, N, C, H, W] bit-exactly; returns a run with ``spikes`` by layer."""
 
@@ -56,6 +61,8 @@ def get_target(name: str) -> Target:
         InputError: there is no such target; the names there are are listed.
     """
     if name not in TARGET_MODULES:
-        raise InputError(Finding("E011", "error", name, "no such target", f"one of {', '.join(sorted(TARGET_MODULES))}"))
+        raise InputError(
+            Finding("E011", "error", name, "no such target", f"one of {', '.join(sorted(TARGET_MODULES))}")
+        )
     target: Target = import_module(TARGET_MODULES[name]).TARGET
     return target

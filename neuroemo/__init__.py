@@ -1,0 +1,1 @@
+"""Emotion recognition from video to a neuromorphic chip, with every step proven."""

@@ -11,6 +11,9 @@ from typing import Any, TextIO
 
 from hw_targets.finding import Finding, NeuroEmoError
 
+Report = Callable[[int, int, str], None]
+"""Called with units done, units in all, and a remark."""
+
 BUG = Finding("E001", "error", "neuroemo", "an error of ours", fix="run again with -v and report what it prints")
 
 
@@ -45,22 +48,34 @@ class Console:
         return exit_code
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+    def progress(self, title: str) -> Iterator[Report]:
         """Yield a function (done, total, note) that draws a progress bar with the time left on a terminal."""
         if self.quiet or not sys.stderr.isatty():
             if not self.quiet:
                 self.say(title)
-            yield lambda done, total, note="": None
+            yield _silence
             return
         from rich.console import Console as Terminal
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=Terminal(stderr=True)) as bars:
             task = bars.add_task(title, total=None, note="")
-            yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
+
+            def draw(done: int, total: int, note: str) -> None:
+                bars.update(task, completed=done, total=total, note=note)
+
+            yield draw
+
+
+def _silence(done: int, total: int, note: str) -> None:
+    """Draw nothing."""
 
 
 def run_verb(console: Console, verb: Callable[[], int]) -> int:
@@ -72,7 +87,18 @@ def run_verb(console: Console, verb: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return console.fail((Finding("E130", "error", "", "interrupted", fix="the same command continues"),), 130)
     except MemoryError:
-        return console.fail((Finding("E002", "error", "", "out of memory", fix="use smaller frames, fewer steps or smaller batches"),), 2)
+        return console.fail(
+            (
+                Finding(
+                    "E002",
+                    "error",
+                    "",
+                    "out of memory",
+                    fix="use smaller frames, fewer steps or smaller batches",
+                ),
+            ),
+            2,
+        )
     except OSError as error:
         where = str(error.filename or "")
         return console.fail((Finding("E003", "error", where, error.strerror or str(error)),), 2)

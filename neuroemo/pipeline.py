@@ -37,8 +37,14 @@ def open_data(path: Path, settings: FrameDiffSettings, progress: Progress = quie
     store = open_clips(path, settings, path / ".neuroemo", progress=lambda done, total: progress(done, total, ""))
     if store.settings != settings:
         raise InputError(
-            Finding("E080", "error", str(path), f"prepared with {store.settings}", str(settings),
-                    fix="prepare the videos again with the network's settings (`neuroemo events`)")
+            Finding(
+                "E080",
+                "error",
+                str(path),
+                f"prepared with {store.settings}",
+                str(settings),
+                fix="prepare the videos again with the network's settings (`neuroemo events`)",
+            )
         )
     return store
 
@@ -53,12 +59,19 @@ def train_network(
 
     store = ClipStore.open(data)
     spec = spec_by_name(
-        model, size=store.settings.size, steps=store.settings.steps, first_frame=store.settings.first_frame,
+        model,
+        size=store.settings.size,
+        steps=store.settings.steps,
+        first_frame=store.settings.first_frame,
         classes=len(store.classes),
     )
     started = time.monotonic()
     history = loop.train(
-        spec, store, out, settings, progress=lambda done, total, loss: progress(done, total, f"loss {loss:.4f}")
+        spec,
+        store,
+        out,
+        settings,
+        progress=lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
     )
     network, description = loop.load_trained(out)
     return {
@@ -66,7 +79,7 @@ def train_network(
         "checkpoint": str(out),
         "seconds": time.monotonic() - started,
         "history": history,
-        "test": loop.evaluate(network, description.spec, store).to_dict(),
+        "test": loop.evaluate(network, description.spec, store, store.indices("test")).to_dict(),
         "trivial": baseline.mean_frame_baseline(store).to_dict(),
         "chance": baseline.majority_baseline(store).to_dict(),
     }
@@ -75,14 +88,14 @@ def train_network(
 def evaluate_checkpoint(
     checkpoint: Path, data: Path, split: str | None, progress: Progress = quiet_progress
 ) -> dict[str, Any]:
-    """Score a checkpoint on a store or on a folder of videos; ``split`` None means every clip."""
+    """Score a checkpoint on a store or on a folder of videos; see ``chosen_clips`` for ``split``."""
     from neuroemo.training import loop
 
     network, description = loop.load_trained(checkpoint)
     store = open_data(data, description.events, progress)
     _same_classes(description.classes, store)
-    result = loop.evaluate(network, description.spec, store, split)
-    indices = np.arange(len(store)) if split is None else store.indices(split)
+    indices = chosen_clips(store, data, split)
+    result = loop.evaluate(network, description.spec, store, indices)
     rates = result.votes.mean(axis=0)
     return {
         "ok": True,
@@ -95,8 +108,14 @@ def evaluate_checkpoint(
 def _same_classes(classes: tuple[str, ...], store: ClipStore) -> None:
     if tuple(store.classes) != classes:
         raise InputError(
-            Finding("E081", "error", "classes", f"the data have {', '.join(store.classes)}", ", ".join(classes),
-                    fix="name the folders of the videos like the classes that the network was trained on")
+            Finding(
+                "E081",
+                "error",
+                "classes",
+                f"the data have {', '.join(store.classes)}",
+                ", ".join(classes),
+                fix="name the folders of the videos like the classes that the network was trained on",
+            )
         )
 
 
@@ -108,7 +127,7 @@ def _answers(store: ClipStore, indices: Array, rates: Array, classes: tuple[str,
             "predicted": classes[int(row.argmax())],
             "rates": [float(rate) for rate in row],
         }
-        for index, row in zip(indices, rates)
+        for index, row in zip(indices, rates, strict=True)
     ]
 
 
@@ -126,28 +145,40 @@ def export_checkpoint(
     target: str = "loihi2",
     weight_bits: int = 8,
     limit: int | None = None,
+    split: str | None = None,
     force: bool = False,
     log: Log = lambda _: None,
 ) -> dict[str, Any]:
-    """Export a checkpoint to a target and prove it on the test clips of ``data`` (all clips, if it has no such split)."""
+    """Export a checkpoint to a target and prove it on clips of ``data`` (see ``chosen_clips``)."""
     from export.exporter import export_model
     from neuroemo.training import loop
 
     network, description = loop.load_trained(checkpoint)
     store = open_data(data, description.events)
-    indices = spread(test_indices(store), limit)
+    indices = spread(chosen_clips(store, data, split), limit)
     result = export_model(
-        network, batches_of(store, indices), target, out=out, dt_us=description.dt_us,
-        first_frame=description.spec.first_frame, weight_bits=weight_bits, details=description.to_dict(),
-        force=force, log=log,
+        network,
+        batches_of(store, indices),
+        target,
+        out=out,
+        dt_us=description.dt_us,
+        first_frame=description.spec.first_frame,
+        weight_bits=weight_bits,
+        details=description.to_dict(),
+        force=force,
+        log=log,
     )
     return result.to_dict()
 
 
-def test_indices(store: ClipStore) -> Array:
-    """Return the test clips of a store, or all clips where it has none."""
-    indices = store.indices("test")
-    return indices if len(indices) else np.arange(len(store))
+def chosen_clips(store: ClipStore, data: Path, split: str | None = None) -> Array:
+    """Return which clips to use: a split, or "all"; by default the test split of a store, all of a folder.
+
+    A folder of videos that somebody hands in is meant as a whole; a store that a network was trained on is not.
+    """
+    if split is None:
+        split = "all" if data.is_dir() or "test" not in store.splits else "test"
+    return np.arange(len(store)) if split == "all" else store.indices(split)
 
 
 def spread(indices: Array, limit: int | None) -> Array:
@@ -167,6 +198,7 @@ def simulate_bundle(
     *,
     backend: str = "fast",
     limit: int | None = None,
+    split: str | None = None,
     timeout_s: float = 600.0,
     progress: Progress = quiet_progress,
 ) -> dict[str, Any]:
@@ -182,7 +214,7 @@ def simulate_bundle(
     description = Description.from_dict(dict(manifest.get("details", {})), str(bundle / "manifest.json"))
     chip, target = load_chip(bundle), get_target(str(manifest["target"]))
     store = open_data(data, description.events, progress)
-    indices = spread(test_indices(store), limit)
+    indices = spread(chosen_clips(store, data, split), limit)
     result: dict[str, Any] = {"ok": True, "exit_code": 0, "backend": backend, "clips": len(indices)}
     rates = np.zeros((0, len(description.classes)))
     if backend in ("fast", "both"):
@@ -206,9 +238,7 @@ def simulate_bundle(
     return result
 
 
-def _simulate_fast(
-    chip: Any, target: Any, store: ClipStore, indices: Array, progress: Progress
-) -> tuple[Array, float]:
+def _simulate_fast(chip: Any, target: Any, store: ClipStore, indices: Array, progress: Progress) -> tuple[Array, float]:
     rates = []
     target.simulate(chip, store.batch(indices[:1]))  # the first call compiles
     started = time.perf_counter()
@@ -224,7 +254,14 @@ def compare_runs(ours: dict[str, Array], judge: dict[str, Array]) -> dict[str, A
     first: dict[str, Any] | None = None
     for name, spikes in ours.items():
         wrong = np.argwhere(spikes != judge[name])
-        layers.append({"name": name, "compared": int(spikes.size), "mismatched": len(wrong), "spikes": int(spikes.sum(dtype=np.int64))})
+        layers.append(
+            {
+                "name": name,
+                "compared": int(spikes.size),
+                "mismatched": len(wrong),
+                "spikes": int(spikes.sum(dtype=np.int64)),
+            }
+        )
         if len(wrong) and first is None:
             step, clip, *neuron = (int(i) for i in wrong[0])
             first = {"layer": name, "step": step, "clip": clip, "neuron": neuron}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 with contextlib.redirect_stdout(io.StringIO()):  # SpikingJelly prints when optional data sets are missing
-    import spikingjelly.activation_based.functional  # noqa: F401
+    import spikingjelly.activation_based.functional
     import torch
 
 torch.set_num_threads(1)

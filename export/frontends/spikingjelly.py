@@ -56,8 +56,13 @@ def capture(
     """
     if example.ndim not in (3, 5) or not bool(torch.isfinite(example).all()):
         raise InputError(
-            Finding("E030", "error", "example input", f"shape {tuple(example.shape)}",
-                    "finite values [T, N, C, H, W] or [T, N, F]")
+            Finding(
+                "E030",
+                "error",
+                "example input",
+                f"shape {tuple(example.shape)}",
+                "finite values [T, N, C, H, W] or [T, N, F]",
+            )
         )
     model = copy.deepcopy(model).eval()
     _reset(model)
@@ -120,22 +125,37 @@ def _chain(trace: Trace) -> tuple[list[LeafCall], list[Finding]]:
             if chain or key[1] not in READOUTS:
                 where = chain[-1].name if chain else "output"
                 findings.append(
-                    Finding("E101", "error", where, f"function {key[1]}() between layers",
-                            fix="use the module of the same name, or apply it outside the network")
+                    Finding(
+                        "E101",
+                        "error",
+                        where,
+                        f"function {key[1]}() between layers",
+                        fix="use the module of the same name, or apply it outside the network",
+                    )
                 )
             key = key[2]
         elif key[0] == "join":
             where = chain[-1].name if chain else "output"
             findings.append(
-                Finding("E102", "error", where, f"its input joins {len(key) - 2} branches ({key[1]})",
-                        fix="netx holds sequential networks only: remove the skip connection or branch")
+                Finding(
+                    "E102",
+                    "error",
+                    where,
+                    f"its input joins {len(key) - 2} branches ({key[1]})",
+                    fix="netx holds sequential networks only: remove the skip connection or branch",
+                )
             )
             break
         else:
             where = chain[-1].name if chain else "output"
             findings.append(
-                Finding("E103", "error", where, "its input does not derive from the network's input",
-                        fix="compute it from the input with modules, not with numpy or constants")
+                Finding(
+                    "E103",
+                    "error",
+                    where,
+                    "its input does not derive from the network's input",
+                    fix="compute it from the input with modules, not with numpy or constants",
+                )
             )
             break
     chain.reverse()
@@ -169,8 +189,13 @@ def _nodes(call: LeafCall, name: str) -> list[Node] | Finding:
             return _pool(module, kind, name)
         case "Flatten":
             return [Flatten(name)]
-    return Finding("E100", "error", name, f"{kind} has no place in a deployable graph",
-                   fix="use Conv2d, Linear, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout, LIF, ParametricLIF or IF")
+    return Finding(
+        "E100",
+        "error",
+        name,
+        f"{kind} has no place in a deployable graph",
+        fix="use Conv2d, Linear, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout, LIF, ParametricLIF or IF",
+    )
 
 
 def _array(value: torch.Tensor | None) -> Any:
@@ -195,18 +220,36 @@ def _with_flattens(nodes: list[Node], shape: Shape) -> tuple[Node, ...]:
 
 def _conv(module: Any, name: str) -> list[Node] | Finding:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        return Finding("E104", "error", name, f"padding {module.padding!r} in mode {module.padding_mode!r}",
-                       "numeric zero padding", fix="pad with zeros by a number of pixels")
+        return Finding(
+            "E104",
+            "error",
+            name,
+            f"padding {module.padding!r} in mode {module.padding_mode!r}",
+            "numeric zero padding",
+            fix="pad with zeros by a number of pixels",
+        )
     return [
-        Conv2d(name, _array(module.weight), _array(module.bias), _pair(module.stride), _pair(module.padding),
-               _pair(module.dilation), int(module.groups))
+        Conv2d(
+            name,
+            _array(module.weight),
+            _array(module.bias),
+            _pair(module.stride),
+            _pair(module.padding),
+            _pair(module.dilation),
+            int(module.groups),
+        )
     ]
 
 
 def _norm(module: Any, name: str) -> list[Node] | Finding:
     if module.running_mean is None:
-        return Finding("E105", "error", name, "batch normalisation without running statistics",
-                       fix="train with track_running_stats=True")
+        return Finding(
+            "E105",
+            "error",
+            name,
+            "batch normalisation without running statistics",
+            fix="train with track_running_stats=True",
+        )
     count = module.running_mean.numel()
     gamma = np.ones(count) if module.weight is None else _array(module.weight)
     beta = np.zeros(count) if module.bias is None else _array(module.bias)
@@ -216,8 +259,13 @@ def _norm(module: Any, name: str) -> list[Node] | Finding:
 def _pool(module: Any, kind: str, name: str) -> list[Node] | Finding:
     odd = module.ceil_mode or (kind == "AvgPool2d" and (module.divisor_override or not module.count_include_pad))
     if odd or (kind == "MaxPool2d" and _pair(module.dilation) != (1, 1)):
-        return Finding("E106", "error", name, "pooling with ceil_mode, divisor_override, dilation or uncounted padding",
-                       fix="use the plain pool: windows that fit, padding counted")
+        return Finding(
+            "E106",
+            "error",
+            name,
+            "pooling with ceil_mode, divisor_override, dilation or uncounted padding",
+            fix="use the plain pool: windows that fit, padding counted",
+        )
     kernel = _pair(module.kernel_size)
     stride = kernel if module.stride is None else _pair(module.stride)
     cls = AvgPool2d if kind == "AvgPool2d" else MaxPool2d
@@ -226,11 +274,22 @@ def _pool(module: Any, kind: str, name: str) -> list[Node] | Finding:
 
 def _neuron(module: Any, kind: str, name: str) -> list[Node] | Finding:
     if not getattr(module.surrogate_function, "spiking", True):
-        return Finding("E107", "error", name, "surrogate with spiking=False: its outputs are not spikes",
-                       fix="set surrogate_function.spiking = True before exporting")
+        return Finding(
+            "E107",
+            "error",
+            name,
+            "surrogate with spiking=False: its outputs are not spikes",
+            fix="set surrogate_function.spiking = True before exporting",
+        )
     if module.v_reset is None:
-        return Finding("E108", "error", name, "soft reset (v_reset=None)", "hard reset",
-                       fix="the chip's neuron resets to a fixed value: retrain with v_reset=0.0")
+        return Finding(
+            "E108",
+            "error",
+            name,
+            "soft reset (v_reset=None)",
+            "hard reset",
+            fix="the chip's neuron resets to a fixed value: retrain with v_reset=0.0",
+        )
     if kind == "IFNode":
         decay, gain = 0.0, 1.0
     else:

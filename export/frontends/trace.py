@@ -25,12 +25,13 @@ INPUT: Key = ("input",)
 
 # Operations that only move values about, or that nothing spiking depends on.
 MOVES = frozenset(
-    "getitem __getitem__ unbind stack cat concat concatenate permute transpose view reshape flatten unflatten "
-    "unsqueeze squeeze contiguous clone detach to float double chunk split select narrow expand movedim swapaxes "
-    "type_as requires_grad_ view_as expand_as hstack vstack _set_item zeros_like ones_like".split()
+    """getitem __getitem__ unbind stack cat concat concatenate permute transpose view reshape flatten unflatten
+    unsqueeze squeeze contiguous clone detach to float double chunk split select narrow expand movedim swapaxes
+    type_as requires_grad_ view_as expand_as hstack vstack zeros_like ones_like""".split()  # noqa: SIM905
 )
 READOUTS = frozenset(
-    "mean sum argmax max softmax log_softmax add add_ iadd __iadd__ __add__ __radd__ div truediv div_ __truediv__".split()
+    """mean sum argmax max softmax log_softmax add add_ iadd __iadd__ __add__ __radd__ div truediv div_
+    __truediv__""".split()  # noqa: SIM905
 )
 
 

@@ -25,8 +25,13 @@ def fold_batchnorm(graph: Graph) -> tuple[Graph, list[Finding]]:
         at = _feeding_synapse(nodes)
         if at is None:
             findings.append(
-                Finding("E120", "error", node.name, "batch normalisation is not fed by a convolution or a linear layer",
-                        fix="normalise the output of a synapse layer; before a padded convolution it is not exact")
+                Finding(
+                    "E120",
+                    "error",
+                    node.name,
+                    "batch normalisation is not fed by a convolution or a linear layer",
+                    fix="normalise the output of a synapse layer; before a padded convolution it is not exact",
+                )
             )
             nodes.append(node)
         else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hw_targets.finding import Finding
-from hw_targets.graph import LIF, Array, AvgPool2d, Conv2d, Flatten, Graph, Linear, Node, Shape
+from hw_targets.graph import LIF, Array, AvgPool2d, Conv2d, Flatten, Graph, Linear, Shape
 
 
 def fold_average_pools(graph: Graph) -> tuple[Graph, list[Finding]]:
@@ -21,8 +21,11 @@ def fold_average_pools(graph: Graph) -> tuple[Graph, list[Finding]]:
     findings: list[Finding] = []
     while True:
         at = next(
-            (i for i, node in enumerate(graph.nodes)
-             if isinstance(node, AvgPool2d) and node.name not in {f.node for f in findings}),
+            (
+                i
+                for i, node in enumerate(graph.nodes)
+                if isinstance(node, AvgPool2d) and node.name not in {f.node for f in findings}
+            ),
             None,
         )
         if at is None:
@@ -47,7 +50,9 @@ def _fold_one(graph: Graph, at: int) -> Graph | Finding:
         case [Conv2d() as conv, *_] if before is None or isinstance(before, LIF):
             if any(conv.padding) and not _tiles(pool, shape):
                 return Finding(
-                    "E131", "error", pool.name,
+                    "E131",
+                    "error",
+                    pool.name,
                     f"padded convolution {conv.name} after a pool that does not tile its {shape[1]}x{shape[2]} input",
                     fix="use padding 0 in the convolution, or an input size divisible by the pool",
                 )
@@ -56,12 +61,22 @@ def _fold_one(graph: Graph, at: int) -> Graph | Finding:
             nodes[at : at + 3] = [flatten, pool_then_linear(pool, linear, shape, graph.shapes[at])]
         case [LIF(), *_] if isinstance(before, Conv2d):
             if any(pool.padding):
-                return Finding("E132", "error", pool.name, "padded average pool between convolution and neuron",
-                               fix="use an unpadded pool")
+                return Finding(
+                    "E132",
+                    "error",
+                    pool.name,
+                    "padded average pool between convolution and neuron",
+                    fix="use an unpadded pool",
+                )
             nodes[at - 1 : at + 1] = [conv_then_pool(before, pool)]
         case _:
-            return Finding("E133", "error", pool.name, "average pool without a synapse layer next to it",
-                           fix="follow it by a convolution, or by flatten and linear")
+            return Finding(
+                "E133",
+                "error",
+                pool.name,
+                "average pool without a synapse layer next to it",
+                fix="follow it by a convolution, or by flatten and linear",
+            )
     return graph.replace_nodes(tuple(nodes))
 
 
@@ -70,7 +85,7 @@ def _tiles(pool: AvgPool2d, shape: Shape) -> bool:
     return (
         pool.kernel == pool.stride
         and not any(pool.padding)
-        and all(size % k == 0 for size, k in zip(shape[1:], pool.kernel))
+        and all(size % k == 0 for size, k in zip(shape[1:], pool.kernel, strict=True))
     )
 
 
@@ -78,8 +93,8 @@ def pool_then_conv(pool: AvgPool2d, conv: Conv2d) -> Conv2d:
     """Return the one convolution that equals ``conv`` after ``pool``."""
     weight = conv.weight.astype(np.float64) / (pool.kernel[0] * pool.kernel[1])
     kernel = weight.shape[2:]
-    step = tuple(d * q for d, q in zip(conv.dilation, pool.stride))
-    size = tuple((k - 1) * s + p for k, s, p in zip(kernel, step, pool.kernel))
+    step = tuple(d * q for d, q in zip(conv.dilation, pool.stride, strict=True))
+    size = tuple((k - 1) * s + p for k, s, p in zip(kernel, step, pool.kernel, strict=True))
     merged = np.zeros((*weight.shape[:2], *size))
     for i in range(kernel[0]):
         for j in range(kernel[1]):
@@ -102,10 +117,11 @@ def conv_then_pool(conv: Conv2d, pool: AvgPool2d) -> Conv2d:
     weight = conv.weight.astype(np.float64) / (pool.kernel[0] * pool.kernel[1])
     kernel = weight.shape[2:]
     size = tuple(
-        (k - 1) * d + 1 + (p - 1) * s for k, d, p, s in zip(kernel, conv.dilation, pool.kernel, conv.stride)
+        (k - 1) * d + 1 + (p - 1) * s
+        for k, d, p, s in zip(kernel, conv.dilation, pool.kernel, conv.stride, strict=True)
     )
     merged = np.zeros((*weight.shape[:2], *size))
-    rows, columns = (np.arange(k) * d for k, d in zip(kernel, conv.dilation))
+    rows, columns = (np.arange(k) * d for k, d in zip(kernel, conv.dilation, strict=True))
     for i in range(pool.kernel[0]):
         for j in range(pool.kernel[1]):
             merged[:, :, (rows + i * conv.stride[0])[:, None], columns + j * conv.stride[1]] += weight
@@ -126,7 +142,5 @@ def pool_then_linear(pool: AvgPool2d, linear: Linear, shape: Shape, pooled: Shap
             rows = slice(i, i + (pooled[1] - 1) * pool.stride[0] + 1, pool.stride[0])
             columns = slice(j, j + (pooled[2] - 1) * pool.stride[1] + 1, pool.stride[1])
             padded[:, :, rows, columns] += weight
-    inside = padded[
-        :, :, pool.padding[0] : pool.padding[0] + shape[1], pool.padding[1] : pool.padding[1] + shape[2]
-    ]
+    inside = padded[:, :, pool.padding[0] : pool.padding[0] + shape[1], pool.padding[1] : pool.padding[1] + shape[2]]
     return replace(linear, weight=inside.reshape(weight.shape[0], -1))

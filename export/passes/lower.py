@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hw_targets.finding import Finding
-from hw_targets.graph import LIF, Conv2d, Flatten, Graph, Linear
-
 from export.passes.fold_batchnorm import fold_batchnorm
 from export.passes.fold_decay import fold_decay
 from export.passes.fold_pool import fold_average_pools
 from export.passes.spike_maximum import max_pool_to_or
+from hw_targets.finding import Finding
+from hw_targets.graph import LIF, Conv2d, Flatten, Graph, Linear
 
 PASSES = (fold_batchnorm, max_pool_to_or, fold_average_pools, fold_decay)
 
@@ -37,15 +36,25 @@ def _leftovers(graph: Graph, reported: set[str]) -> list[Finding]:
         match node:
             case Conv2d() | Linear() if waiting is not None:
                 findings.append(
-                    Finding("E110", "error", node.name, f"two synapse layers in a row: {waiting} has no neuron",
-                            fix="put a spiking neuron between them, or merge the two into one layer")
+                    Finding(
+                        "E110",
+                        "error",
+                        node.name,
+                        f"two synapse layers in a row: {waiting} has no neuron",
+                        fix="put a spiking neuron between them, or merge the two into one layer",
+                    )
                 )
             case Conv2d() | Linear():
                 waiting = node.name
             case LIF() if waiting is None:
                 findings.append(
-                    Finding("E111", "error", node.name, "a neuron layer without synapses before it",
-                            fix="feed it through a convolution or a linear layer")
+                    Finding(
+                        "E111",
+                        "error",
+                        node.name,
+                        "a neuron layer without synapses before it",
+                        fix="feed it through a convolution or a linear layer",
+                    )
                 )
             case LIF():
                 waiting = None
@@ -53,14 +62,24 @@ def _leftovers(graph: Graph, reported: set[str]) -> list[Finding]:
                 pass
             case _ if node.name not in reported:
                 findings.append(
-                    Finding("E112", "error", node.name, f"{type(node).__name__} cannot be folded where it stands",
-                            fix="move it next to a convolution or a linear layer")
+                    Finding(
+                        "E112",
+                        "error",
+                        node.name,
+                        f"{type(node).__name__} cannot be folded where it stands",
+                        fix="move it next to a convolution or a linear layer",
+                    )
                 )
             case _:
                 pass
     if waiting is not None:
         findings.append(
-            Finding("E113", "error", waiting, "the network ends in synapses without a neuron",
-                    fix="end it in a spiking neuron: the chip only hands out spikes")
+            Finding(
+                "E113",
+                "error",
+                waiting,
+                "the network ends in synapses without a neuron",
+                fix="end it in a spiking neuron: the chip only hands out spikes",
+            )
         )
     return [finding for finding in findings if finding.node not in reported]

@@ -25,8 +25,13 @@ def max_pool_to_or(graph: Graph) -> tuple[Graph, list[Finding]]:
             nodes.append(LIF(f"{node.name}.or", decay=1.0, threshold=0.0, inclusive=False))
         else:
             findings.append(
-                Finding("E130", "error", node.name, "max pooling of currents or gray values, not of spikes",
-                        fix="pool after the neuron (conv, neuron, max pool), or use average pooling")
+                Finding(
+                    "E130",
+                    "error",
+                    node.name,
+                    "max pooling of currents or gray values, not of spikes",
+                    fix="pool after the neuron (conv, neuron, max pool), or use average pooling",
+                )
             )
             nodes.append(node)
     return graph.replace_nodes(tuple(nodes)), findings

@@ -1,0 +1,1 @@
+"""Loihi 2 through lava-dl's netx format."""

@@ -55,8 +55,14 @@ def run_lava(chip: ChipGraph, file: Path, clips: Array, *, timeout_s: float = 60
     """
     if not lava_available():
         raise MissingDependencyError(
-            Finding("E601", "error", "lava", "lava-dl is not installed", "lava-nc 0.10.0, lava-dl 0.6.0, Python 3.10",
-                    fix="install the extra `lava` under Python 3.10, or simulate with --backend fast")
+            Finding(
+                "E601",
+                "error",
+                "lava",
+                "lava-dl is not installed",
+                "lava-nc 0.10.0, lava-dl 0.6.0, Python 3.10",
+                fix="install the extra `lava` under Python 3.10, or simulate with --backend fast",
+            )
         )
     with tempfile.TemporaryDirectory(prefix="neuroemo-lava-") as name:
         folder = Path(name)
@@ -97,8 +103,14 @@ def _run_group(command: list[str], folder: Path, timeout_s: float) -> None:
     if not finished:
         reason = "did not finish" if time.monotonic() >= deadline else f"ended with status {process.returncode}"
         raise VerificationError(
-            Finding("E501", "error", "lava", f"Lava {reason}: {_last_error(folder / 'log.txt')}", f"{timeout_s:.0f} s",
-                    fix="fewer clips, or a longer --timeout; the netx file itself is checked by `neuroemo simulate`")
+            Finding(
+                "E501",
+                "error",
+                "lava",
+                f"Lava {reason}: {_last_error(folder / 'log.txt')}",
+                f"{timeout_s:.0f} s",
+                fix="fewer clips, or a longer --timeout; the netx file itself is checked by `neuroemo simulate`",
+            )
         )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hw_targets.finding import Finding, InputError
+from hw_targets.graph import Array
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 
 if TYPE_CHECKING:
@@ -74,8 +75,13 @@ def read_netx(path: Path, *, steps: int, first_frame: str = "spikes", payload: i
             return _read(file, path, steps, first_frame, payload)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise InputError(
-            Finding("E041", "error", str(path), f"not a readable netx file: {error}",
-                    fix="write it again with `neuroemo export`")
+            Finding(
+                "E041",
+                "error",
+                str(path),
+                f"not a readable netx file: {error}",
+                fix="write it again with `neuroemo export`",
+            )
         ) from error
 
 
@@ -96,8 +102,14 @@ def _read(file: h5py.File, path: Path, steps: int, first_frame: str, payload: in
             shape = layers[-1].output_shape
         else:
             raise InputError(
-                Finding("E042", "error", f"{path.name} layer {index}", f"layer type {kind!r}",
-                        "input, conv, dense, flatten", fix="this simulator does not run it")
+                Finding(
+                    "E042",
+                    "error",
+                    f"{path.name} layer {index}",
+                    f"layer type {kind!r}",
+                    "input, conv, dense, flatten",
+                    fix="this simulator does not run it",
+                )
             )
     return ChipGraph(tuple(layers), input_shape, steps, 0.0, first_frame)  # type: ignore[arg-type]
 
@@ -108,17 +120,37 @@ def _read_layer(entry: Any, name: str, kind: str, shape: tuple[int, ...], payloa
     neuron = entry["neuron"]
     if _text(neuron["type"]) not in ("CUBA", "LOIHI"):
         raise ValueError(f"neuron type {_text(neuron['type'])!r} of {name} is not run here")
-    extra = set(entry) - {"type", "shape", "weight", "bias", "stride", "padding", "dilation", "groups", "neuron"}
+    extra = set(entry) - {
+        "type",
+        "shape",
+        "weight",
+        "bias",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "neuron",
+    }
     if extra:
         raise ValueError(f"{name} has {', '.join(sorted(extra))}, which this simulator does not run")
     bias = _integers(entry["bias"]) if "bias" in entry else np.zeros(weight.shape[0], dtype=np.int64)
     pairs = {
-        key: tuple(int(n) for n in np.broadcast_to(entry[key][()], 2)) for key in ("stride", "padding", "dilation") if key in entry
+        key: tuple(int(n) for n in np.broadcast_to(entry[key][()], 2))
+        for key in ("stride", "padding", "dilation")
+        if key in entry
     }
     return ChipLayer(
-        name=name, kind=kind, weight=weight, bias=bias, threshold=int(neuron["vThMant"][()]),  # type: ignore[arg-type]
-        voltage_decay=int(neuron["vDecay"][()]), current_decay=int(neuron["iDecay"][()]), input_shape=shape,
-        output_shape=output, groups=int(entry["groups"][()]) if "groups" in entry else 1, payload=payload,
+        name=name,
+        kind=kind,  # type: ignore[arg-type]
+        weight=weight,
+        bias=bias,
+        threshold=int(neuron["vThMant"][()]),  # type: ignore[arg-type]
+        voltage_decay=int(neuron["vDecay"][()]),
+        current_decay=int(neuron["iDecay"][()]),
+        input_shape=shape,
+        output_shape=output,
+        groups=int(entry["groups"][()]) if "groups" in entry else 1,
+        payload=payload,
         **pairs,  # type: ignore[arg-type]
     )
 
@@ -128,7 +160,7 @@ def _text(dataset: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _integers(dataset: Any) -> np.ndarray:
+def _integers(dataset: Any) -> Array:
     values = dataset[()]
     if not np.issubdtype(values.dtype, np.integer):
         raise ValueError(f"{dataset.name} is {values.dtype}, not integer")

@@ -37,7 +37,14 @@ def place(chip: ChipGraph) -> tuple[list[LayerPlacement], list[Finding]]:
     findings = []
     if total > CORES.value:
         findings.append(
-            Finding("W301", "warning", "network", f"needs at least {total} cores", f"{CORES.value} per chip",
-                    str(total - CORES.value), f"plan {math.ceil(total / CORES.value)} chips, or use smaller frames")
+            Finding(
+                "W301",
+                "warning",
+                "network",
+                f"needs at least {total} cores",
+                f"{CORES.value} per chip",
+                str(total - CORES.value),
+                f"plan {math.ceil(total / CORES.value)} chips, or use smaller frames",
+            )
         )
     return layers, findings

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from hw_targets.finding import CapacityError, Finding
-from hw_targets.graph import LIF, Conv2d, Graph, Linear, Synapse
+from hw_targets.graph import LIF, Array, Conv2d, Graph, Linear, Synapse
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.limits import ACTIVATION_MAX, BIAS_MAX, DECAY_MAX, THRESHOLD_MAX, WEIGHT_MAX
 
@@ -45,26 +45,45 @@ def quantize(graph: Graph, *, weight_bits: int = 8, gray_levels: int = GRAY_LEVE
             waiting = None
     if findings:
         raise CapacityError(findings)
-    return ChipGraph(
-        tuple(layers), graph.input_shape, graph.steps, graph.dt_us, graph.first_frame, graph.voting
-    )
+    return ChipGraph(tuple(layers), graph.input_shape, graph.steps, graph.dt_us, graph.first_frame, graph.voting)
 
 
 def _layer(
-    synapse: Synapse, shape_in: tuple[int, ...], shape_out: tuple[int, ...], neuron: LIF, payload: int, weight_max: int
+    synapse: Synapse,
+    shape_in: tuple[int, ...],
+    shape_out: tuple[int, ...],
+    neuron: LIF,
+    payload: int,
+    weight_max: int,
 ) -> ChipLayer | Finding:
     bias = np.zeros(synapse.weight.shape[0]) if synapse.bias is None else synapse.bias
     scale = _scale(synapse.weight, bias, neuron.threshold, payload, weight_max)
     weight = np.rint(synapse.weight * scale).astype(np.int64)
     threshold = chip_threshold(neuron, scale * payload)
     if not weight.any():
-        return Finding("E210", "error", synapse.name, f"every weight rounds to zero at scale {scale:.3g}",
-                       fix="the largest weight is tiny beside bias or threshold: retrain, or drop the layer")
+        return Finding(
+            "E210",
+            "error",
+            synapse.name,
+            f"every weight rounds to zero at scale {scale:.3g}",
+            fix="the largest weight is tiny beside bias or threshold: retrain, or drop the layer",
+        )
     if threshold < (0 if neuron.threshold == 0 else 1):
-        return Finding("E211", "error", neuron.name, f"threshold mantissa {threshold} at scale {scale:.3g}",
-                       "at least 1", fix="the threshold is tiny beside the largest weight: rescale the layer")
+        return Finding(
+            "E211",
+            "error",
+            neuron.name,
+            f"threshold mantissa {threshold} at scale {scale:.3g}",
+            "at least 1",
+            fix="the threshold is tiny beside the largest weight: rescale the layer",
+        )
     where = (
-        {"stride": synapse.stride, "padding": synapse.padding, "dilation": synapse.dilation, "groups": synapse.groups}
+        {
+            "stride": synapse.stride,
+            "padding": synapse.padding,
+            "dilation": synapse.dilation,
+            "groups": synapse.groups,
+        }
         if isinstance(synapse, Conv2d)
         else {}
     )
@@ -94,7 +113,7 @@ def chip_threshold(neuron: LIF, unit: float) -> int:
     return math.ceil(exact - 1e-9) - 1 if neuron.inclusive else math.floor(exact + 1e-9)
 
 
-def _scale(weight: np.ndarray, bias: np.ndarray, threshold: float, payload: int, weight_max: int) -> float:
+def _scale(weight: Array, bias: Array, threshold: float, payload: int, weight_max: int) -> float:
     """Return the largest scale at which weight, threshold, bias and every synaptic sum stay in their fields."""
     largest = float(np.abs(weight).max(initial=0.0))
     bounds = [weight_max / largest if largest else 1.0]
@@ -108,7 +127,7 @@ def _scale(weight: np.ndarray, bias: np.ndarray, threshold: float, payload: int,
     return scale
 
 
-def worst_sum(weight: np.ndarray) -> int:
+def worst_sum(weight: Array) -> int:
     """Return the largest magnitude that a synaptic sum can reach when any inputs may be on at once."""
     rows = weight.reshape(weight.shape[0], -1)
     return int(max(np.clip(rows, 0, None).sum(axis=1).max(), -np.clip(rows, None, 0).sum(axis=1).min()))

@@ -17,24 +17,42 @@ def hard_reset(graph: Graph) -> Iterator[Finding]:
     """The chip's neuron resets to 0; it cannot subtract the threshold."""
     for node in graph.neurons():
         if node.reset != "zero":
-            yield _finding(hard_reset, "E201", node.name, f"reset {node.reset!r}", "reset 'zero'",
-                           "retrain with a hard reset")
+            yield _finding(
+                hard_reset,
+                "E201",
+                node.name,
+                f"reset {node.reset!r}",
+                "reset 'zero'",
+                "retrain with a hard reset",
+            )
 
 
 def positive_threshold(graph: Graph) -> Iterator[Finding]:
     """A neuron fires when its potential exceeds a positive threshold measured from rest."""
     for node in graph.neurons():
         if node.threshold - node.rest < 0 or (node.inclusive and node.threshold - node.rest == 0):
-            yield _finding(positive_threshold, "E202", node.name, f"threshold {node.threshold:g} at rest {node.rest:g}",
-                           "threshold > rest", "raise the threshold above v_reset")
+            yield _finding(
+                positive_threshold,
+                "E202",
+                node.name,
+                f"threshold {node.threshold:g} at rest {node.rest:g}",
+                "threshold > rest",
+                "raise the threshold above v_reset",
+            )
 
 
 def decay_in_range(graph: Graph) -> Iterator[Finding]:
     """A membrane keeps between none and all of its potential from one step to the next."""
     for node in graph.neurons():
         if not 0.0 <= node.decay <= 1.0:
-            yield _finding(decay_in_range, "E203", node.name, f"decay {node.decay:g} per step", "0 to 1",
-                           "use a membrane time constant of at least one step")
+            yield _finding(
+                decay_in_range,
+                "E203",
+                node.name,
+                f"decay {node.decay:g} per step",
+                "0 to 1",
+                "use a membrane time constant of at least one step",
+            )
 
 
 def finite_parameters(graph: Graph) -> Iterator[Finding]:
@@ -44,8 +62,14 @@ def finite_parameters(graph: Graph) -> Iterator[Finding]:
             bad = int(np.sum(~np.isfinite(node.weight)))
             bad += 0 if node.bias is None else int(np.sum(~np.isfinite(node.bias)))
             if bad:
-                yield _finding(finite_parameters, "E204", node.name, f"{bad} weights or biases are NaN or infinite",
-                               "0", "the training diverged: lower the learning rate")
+                yield _finding(
+                    finite_parameters,
+                    "E204",
+                    node.name,
+                    f"{bad} weights or biases are NaN or infinite",
+                    "0",
+                    "the training diverged: lower the learning rate",
+                )
 
 
 def filtered_bias(graph: Graph) -> Iterator[Finding]:
@@ -56,8 +80,14 @@ def filtered_bias(graph: Graph) -> Iterator[Finding]:
             waiting = node
         elif isinstance(node, LIF) and waiting is not None:
             if node.current_decay < 1.0 and waiting.bias is not None and np.any(waiting.bias):
-                yield _finding(filtered_bias, "E205", waiting.name, "a bias before neurons with synaptic memory", "",
-                               "train this layer with bias=False and without batch normalisation")
+                yield _finding(
+                    filtered_bias,
+                    "E205",
+                    waiting.name,
+                    "a bias before neurons with synaptic memory",
+                    "",
+                    "train this layer with bias=False and without batch normalisation",
+                )
             waiting = None
 
 
@@ -91,20 +121,37 @@ def check_chip(chip: ChipGraph) -> list[Finding]:
     for layer in chip.layers:
         if layer.kind == "dense" and (layer.weight.min() >= 0 or layer.weight.max() <= 0):
             findings.append(
-                Finding("E220", "error", layer.name, "all dense weights have one sign",
-                        "both signs in every dense layer",
-                        fix="Lava re-scales single-signed dense layers and loses bits; train on, or add one opposite weight")
+                Finding(
+                    "E220",
+                    "error",
+                    layer.name,
+                    "all dense weights have one sign",
+                    "both signs in every dense layer",
+                    fix="Lava re-scales single-signed dense layers and loses bits: train on, or add an opposite weight",
+                )
             )
         if layer.threshold < 30 and layer.threshold > 0:
             findings.append(
-                Finding("W221", "warning", layer.name, f"threshold mantissa {layer.threshold}", "30",
-                        fix="the threshold is resolved to less than 3 %; largest weight and threshold are far apart")
+                Finding(
+                    "W221",
+                    "warning",
+                    layer.name,
+                    f"threshold mantissa {layer.threshold}",
+                    "30",
+                    fix="the threshold is resolved to less than 3 %; largest weight and threshold are far apart",
+                )
             )
         zeros = float((layer.weight == 0).mean())
         if zeros > 0.5:
             findings.append(
-                Finding("W222", "warning", layer.name, f"{zeros:.0%} of the weights round to zero", "50 %",
-                        fix="a few large weights set the scale; clip them in training or use weight decay")
+                Finding(
+                    "W222",
+                    "warning",
+                    layer.name,
+                    f"{zeros:.0%} of the weights round to zero",
+                    "50 %",
+                    fix="a few large weights set the scale; clip them in training or use weight decay",
+                )
             )
     return findings
 

@@ -57,15 +57,31 @@ def encode_input(chip: ChipGraph, clips: Array) -> Array:
     findings = []
     if tuple(clips.shape[2:]) != chip.input_shape or clips.ndim < 3:
         raise InputError(
-            Finding("E050", "error", "clips", f"shape {tuple(clips.shape)}", f"[T, N, {', '.join(map(str, chip.input_shape))}]")
+            Finding(
+                "E050",
+                "error",
+                "clips",
+                f"shape {tuple(clips.shape)}",
+                f"[T, N, {', '.join(map(str, chip.input_shape))}]",
+            )
         )
     if not np.isfinite(clips).all():
-        raise InputError(Finding("E051", "error", "clips", f"{int((~np.isfinite(clips)).sum())} values are NaN or infinite", "0"))
+        raise InputError(
+            Finding(
+                "E051",
+                "error",
+                "clips",
+                f"{int((~np.isfinite(clips)).sum())} values are NaN or infinite",
+                "0",
+            )
+        )
     spikes = clips[1:] if chip.first_frame == "float" else clips
     if not ((spikes == 0) | (spikes == 1)).all():
         findings.append(Finding("E052", "error", "clips", "values other than 0 and 1 in the spike steps"))
     if chip.first_frame == "float" and ((clips[0] < 0) | (clips[0] > 1)).any():
-        findings.append(Finding("E053", "error", "clips", f"gray values {clips[0].min():g} to {clips[0].max():g}", "0 to 1"))
+        findings.append(
+            Finding("E053", "error", "clips", f"gray values {clips[0].min():g} to {clips[0].max():g}", "0 to 1")
+        )
     if findings:
         raise InputError(findings)
     return np.rint(clips * chip.payload).astype(np.int32)
@@ -86,8 +102,13 @@ def simulate(
     unknown = [name for name in probe if name not in {layer.name for layer in chip.layers}]
     if unknown:
         raise InputError(
-            Finding("E054", "error", ", ".join(unknown), "no such layer to probe",
-                    "one of " + ", ".join(layer.name for layer in chip.layers))
+            Finding(
+                "E054",
+                "error",
+                ", ".join(unknown),
+                "no such layer to probe",
+                "one of " + ", ".join(layer.name for layer in chip.layers),
+            )
         )
     refuse_overflow(chip)
     value = encode_input(chip, clips)
@@ -107,8 +128,15 @@ def simulate(
 def refuse_overflow(chip: ChipGraph) -> None:
     """Raise a CapacityError that names every layer whose synaptic sum can leave the 24-bit current."""
     findings = [
-        Finding("E230", "error", layer.name, f"synaptic sum up to {worst}", str(ACTIVATION_MAX.value),
-                str(worst - ACTIVATION_MAX.value), "the 24-bit current would wrap: lower the weights or the payload")
+        Finding(
+            "E230",
+            "error",
+            layer.name,
+            f"synaptic sum up to {worst}",
+            str(ACTIVATION_MAX.value),
+            str(worst - ACTIVATION_MAX.value),
+            "the 24-bit current would wrap: lower the weights or the payload",
+        )
         for layer in chip.layers
         if (worst := worst_sum(layer.weight) * layer.payload) > ACTIVATION_MAX.value
     ]
@@ -119,7 +147,7 @@ def refuse_overflow(chip: ChipGraph) -> None:
 def synaptic_sums(layer: ChipLayer, values: Array) -> Array:
     """Return the integer synaptic sums int32 [T, N, ...] of a layer for its input [T, N, ...]."""
     import torch
-    import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
+    import torch.nn.functional as F
 
     # |sum| <= 131071 is guaranteed by refuse_overflow, so every partial sum is exact in float32's 24 bits.
     frames = torch.from_numpy(np.ascontiguousarray(values.reshape(-1, *layer.input_shape))).float()
@@ -145,8 +173,13 @@ def integrate(layer: ChipLayer, sums: Array, *, keep_membrane: bool = False) -> 
     spikes = np.empty((steps, samples, bias.size), dtype=np.uint8)
     trace = np.empty((steps, samples, bias.size) if keep_membrane else (0, 0, 0), dtype=np.int32)
     integrate_populations(
-        sums.reshape(steps, samples, -1), np.ascontiguousarray(bias), layer.current_decay, layer.voltage_decay,
-        layer.threshold << 6, spikes, trace,
+        sums.reshape(steps, samples, -1),
+        np.ascontiguousarray(bias),
+        layer.current_decay,
+        layer.voltage_decay,
+        layer.threshold << 6,
+        spikes,
+        trace,
     )
     shape = (steps, samples, *layer.output_shape)
     return spikes.reshape(shape), trace.reshape(shape) if keep_membrane else trace

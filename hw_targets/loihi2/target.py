@@ -47,7 +47,12 @@ class Loihi2:
         return netx_file.read_netx(path, steps=steps, first_frame=first_frame, payload=payload)
 
     def simulate(
-        self, chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = (), teacher: Mapping[str, Array] | None = None
+        self,
+        chip: ChipGraph,
+        clips: Array,
+        *,
+        probe: tuple[str, ...] = (),
+        teacher: Mapping[str, Array] | None = None,
     ) -> ChipRun:
         """Run the fixed-point simulator (``simulate.py``)."""
         from hw_targets.loihi2.simulate import simulate

@@ -48,8 +48,14 @@ class EmotionSpec:
             size = window_count(window_count(size, 3, 1), 2, 2)
             if size < 1:
                 raise InputError(
-                    Finding("E020", "error", self.name, f"{len(self.channels)} stages on {self.size}x{self.size} frames",
-                            f"{stage} stages", fix="use larger frames or fewer stages")
+                    Finding(
+                        "E020",
+                        "error",
+                        self.name,
+                        f"{len(self.channels)} stages on {self.size}x{self.size} frames",
+                        f"{stage} stages",
+                        fix="use larger frames or fewer stages",
+                    )
                 )
 
     @property
@@ -93,9 +99,7 @@ def spec_by_name(name: str, **changes: Any) -> EmotionSpec:
     14
     """
     if name not in SPECS:
-        raise InputError(
-            Finding("E022", "error", name, "no network of that name", f"one of {', '.join(SPECS)}")
-        )
+        raise InputError(Finding("E022", "error", name, "no network of that name", f"one of {', '.join(SPECS)}"))
     return replace(SPECS[name], **changes)
 
 
@@ -167,7 +171,12 @@ def _snn_stages(spec: EmotionSpec) -> list[nn.Module]:
     modules: list[nn.Module] = []
     inputs = 2
     for width in spec.channels:
-        modules += [layer.Conv2d(inputs, width, 3, bias=False), layer.BatchNorm2d(width), _neuron(spec), pool(2)]
+        modules += [
+            layer.Conv2d(inputs, width, 3, bias=False),
+            layer.BatchNorm2d(width),
+            _neuron(spec),
+            pool(2),
+        ]
         inputs = width
     features = inputs * spec.feature_size**2
     return [*modules, layer.Flatten(), layer.Linear(features, spec.hidden, bias=False), _neuron(spec)]

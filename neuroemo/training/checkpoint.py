@@ -54,8 +54,10 @@ class Description:
             if data["schema"] != SCHEMA:
                 raise ValueError(f"schema {data['schema']}, this version reads {SCHEMA}")
             return cls(
-                EmotionSpec.from_dict(data["spec"]), FrameDiffSettings(**data["events"]),
-                tuple(str(name) for name in data["classes"]), float(data["dt_us"]),
+                EmotionSpec.from_dict(data["spec"]),
+                FrameDiffSettings(**data["events"]),
+                tuple(str(name) for name in data["classes"]),
+                float(data["dt_us"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(Finding("E070", "error", where, f"not a checkpoint description: {error!r}")) from error
@@ -75,7 +77,8 @@ def load_model(folder: Path) -> tuple[nn.Module, Description]:
         InputError: a file is missing or damaged, a weight is NaN, missing, unknown or of another shape.
     """
     description = Description.from_dict(
-        read_json(folder / DESCRIPTION, "a checkpoint folder written by `neuroemo train`"), str(folder / DESCRIPTION)
+        read_json(folder / DESCRIPTION, "a checkpoint folder written by `neuroemo train`"),
+        str(folder / DESCRIPTION),
     )
     tensors, _ = load_tensors(folder / WEIGHTS)
     network = build_network(description.spec)
@@ -89,17 +92,33 @@ def load_weights(network: nn.Module, tensors: dict[str, torch.Tensor], where: st
 
     wanted = network.state_dict()
     findings = [Finding("E071", "error", where, f"weight {name} is missing") for name in wanted if name not in tensors]
-    findings += [Finding("E072", "error", where, f"weight {name} is not part of the network") for name in tensors if name not in wanted]
+    findings += [
+        Finding("E072", "error", where, f"weight {name} is not part of the network")
+        for name in tensors
+        if name not in wanted
+    ]
     for name, value in tensors.items():
         if name in wanted and wanted[name].shape != value.shape:
             findings.append(
-                Finding("E073", "error", where, f"{name} has shape {tuple(value.shape)}", str(tuple(wanted[name].shape)))
+                Finding(
+                    "E073",
+                    "error",
+                    where,
+                    f"{name} has shape {tuple(value.shape)}",
+                    str(tuple(wanted[name].shape)),
+                )
             )
         bad = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
         if bad:
             findings.append(
-                Finding("E074", "error", where, f"{bad} of {value.numel()} values of {name} are NaN or infinite", "0",
-                        fix="the training diverged: train again with a lower learning rate")
+                Finding(
+                    "E074",
+                    "error",
+                    where,
+                    f"{bad} of {value.numel()} values of {name} are NaN or infinite",
+                    "0",
+                    fix="the training diverged: train again with a lower learning rate",
+                )
             )
     if findings:
         raise InputError(findings)
@@ -124,10 +143,13 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise InputError(Finding("E075", "error", str(path), "no such file", fix="give a folder written by `neuroemo train`"))
+        raise InputError(
+            Finding("E075", "error", str(path), "no such file", fix="give a folder written by `neuroemo train`")
+        )
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(Finding("E076", "error", str(path), f"not a readable safetensors file: {error}")) from error
 
@@ -147,5 +169,11 @@ def load_last(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | 
         return tensors, dict(json.loads(metadata["progress"]))
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
-            Finding("E077", "error", str(folder / LAST), f"no training progress in it: {error!r}", fix="delete it to train anew")
+            Finding(
+                "E077",
+                "error",
+                str(folder / LAST),
+                f"no training progress in it: {error!r}",
+                fix="delete it to train anew",
+            )
         ) from error

@@ -58,7 +58,11 @@ class TrainSettings:
         """Refuse settings that cannot train, all at once."""
         bad = [
             Finding("E023", "error", name, str(value), "> 0")
-            for name, value in (("epochs", self.epochs), ("batch", self.batch), ("learning_rate", self.learning_rate))
+            for name, value in (
+                ("epochs", self.epochs),
+                ("batch", self.batch),
+                ("learning_rate", self.learning_rate),
+            )
             if not value > 0
         ]
         if bad:
@@ -111,10 +115,10 @@ def train(
     indices = store.indices("train")
     batches = -(-len(indices) // settings.batch) * settings.epochs
     for _ in range(len(history), settings.epochs):
-        done = batches * len(history) // settings.epochs
-        loss = _epoch(network, spec, store, settings, optimiser, random, lambda i, running: progress and progress(done + i, batches, running))
+        report = _epoch_report(progress, batches * len(history) // settings.epochs, batches)
+        loss = _epoch(network, spec, store, settings, optimiser, random, report)
         schedule.step()
-        validation = evaluate(network, spec, store, "val")
+        validation = evaluate(network, spec, store, store.indices("val"))
         history.append({"epoch": len(history) + 1, "loss": loss, "validation": validation.to_dict()})
         if _rank(history[-1]) == max(_rank(entry) for entry in history):
             save_model(out, network, description)
@@ -122,16 +126,23 @@ def train(
     return history
 
 
+def _epoch_report(progress: Progress | None, done: int, batches: int) -> Callable[[int, float], None]:
+    """Return what an epoch calls after each of its batches, when ``done`` batches came before it."""
+
+    def report(batch: int, running: float) -> None:
+        if progress is not None:
+            progress(done + batch, batches, running)
+
+    return report
+
+
 def describe(spec: EmotionSpec, store: ClipStore) -> Description:
     """Return the description that goes with a network trained on ``store``."""
-    return Description(spec, store.settings, tuple(store.classes), store.dt_us)
+    return Description(spec, store.settings, tuple(store.classes), 1e6 / float(np.median(store.index.fps)))
 
 
-def evaluate(network: nn.Module, spec: EmotionSpec, store: ClipStore, split: str | None = "test") -> Evaluation:
-    """Run a split of the store (None: all clips) through the network and score its answers."""
-    indices = np.arange(len(store)) if split is None else store.indices(split)
-    if len(indices) == 0:
-        raise InputError(Finding("E024", "error", str(split), "no clips in this split", "at least 1"))
+def evaluate(network: nn.Module, spec: EmotionSpec, store: ClipStore, indices: Array) -> Evaluation:
+    """Run the clips of a store at ``indices`` through the network and score its answers."""
     votes = np.concatenate([votes_of(network, spec, store.batch(part)) for part in in_parts(indices, 32)], axis=1)
     labels = np.asarray(store.labels)[indices]
     predicted = votes.mean(axis=0).argmax(axis=1)
@@ -175,7 +186,7 @@ def _epoch(
     settings: TrainSettings,
     optimiser: torch.optim.Optimizer,
     random: np.random.Generator,
-    report: Callable[[int, float], Any],
+    report: Callable[[int, float], None],
 ) -> float:
     """Train one epoch and return its mean loss."""
     import torch
@@ -193,8 +204,14 @@ def _epoch(
         loss = mse_loss(forward(network, spec, torch.from_numpy(clips)).mean(dim=0), wanted)
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
-                Finding("E025", "error", spec.name, f"loss {float(loss)} in batch {number + 1}", "a finite number",
-                        fix=f"lower the learning rate (now {settings.learning_rate:g})")
+                Finding(
+                    "E025",
+                    "error",
+                    spec.name,
+                    f"loss {float(loss)} in batch {number + 1}",
+                    "a finite number",
+                    fix=f"lower the learning rate (now {settings.learning_rate:g})",
+                )
             )
         optimiser.zero_grad()
         loss.backward()
@@ -230,16 +247,20 @@ def _check_fit(spec: EmotionSpec, store: ClipStore) -> None:
         ("classes", spec.classes, len(store.classes)),
     ):
         if wanted != found:
-            findings.append(Finding("E026", "error", spec.name, f"{name} of the data is {found}", f"{wanted} in the network"))
-    for split in ("train", "val"):
-        if len(store.indices(split)) == 0:
-            findings.append(Finding("E024", "error", split, "no clips in this split", "at least 1"))
+            findings.append(
+                Finding("E026", "error", spec.name, f"{name} of the data is {found}", f"{wanted} in the network")
+            )
     if findings:
         raise InputError(findings)
 
 
 def _resume(
-    out: Path, identity: dict[str, Any], network: nn.Module, optimiser: Any, schedule: Any, random: np.random.Generator
+    out: Path,
+    identity: dict[str, Any],
+    network: nn.Module,
+    optimiser: Any,
+    schedule: Any,
+    random: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Restore an interrupted run into the given objects and return its history (empty for a new run)."""
     saved = load_last(out)
@@ -248,8 +269,13 @@ def _resume(
     tensors, progress = saved
     if progress.get("identity") != identity:
         raise InputError(
-            Finding("E027", "error", str(out), "holds a training run with another network, data or settings",
-                    fix="choose another folder, or delete this one")
+            Finding(
+                "E027",
+                "error",
+                str(out),
+                "holds a training run with another network, data or settings",
+                fix="choose another folder, or delete this one",
+            )
         )
     weights = {name.removeprefix("weight."): value for name, value in tensors.items() if name.startswith("weight.")}
     load_weights(network, weights, str(out))

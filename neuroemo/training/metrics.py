@@ -31,7 +31,12 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """Return the score as a JSON-ready dictionary."""
         low, high = self.interval
-        return {"accuracy": self.accuracy, "correct": self.correct, "clips": self.clips, "interval_95": [low, high]}
+        return {
+            "accuracy": self.accuracy,
+            "correct": self.correct,
+            "clips": self.clips,
+            "interval_95": [low, high],
+        }
 
 
 def wilson_interval(correct: int, clips: int, z: float = 1.959964) -> tuple[float, float]:

@@ -24,7 +24,15 @@ def conv(inputs=2, outputs=3):
 
 
 def parts():
-    return [conv(), layer.BatchNorm2d(3), lif(), layer.AvgPool2d(2), layer.Flatten(), layer.Linear(48, 6), lif()]
+    return [
+        conv(),
+        layer.BatchNorm2d(3),
+        lif(),
+        layer.AvgPool2d(2),
+        layer.Flatten(),
+        layer.Linear(48, 6),
+        lif(),
+    ]
 
 
 class TimeLoop(nn.Module):
@@ -56,7 +64,10 @@ class Branches(nn.Module):
 class FunctionalFlatten(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stage, self.fc = nn.Sequential(conv(), lif(), layer.AvgPool2d(2)), nn.Sequential(layer.Linear(48, 6), lif())
+        self.stage, self.fc = (
+            nn.Sequential(conv(), lif(), layer.AvgPool2d(2)),
+            nn.Sequential(layer.Linear(48, 6), lif()),
+        )
 
     def forward(self, x):
         return self.fc(self.stage(x).flatten(2))
@@ -65,7 +76,11 @@ class FunctionalFlatten(nn.Module):
 class SharedPool(nn.Module):
     def __init__(self):
         super().__init__()
-        self.pool, self.a, self.b = layer.AvgPool2d(2), nn.Sequential(conv(), lif()), nn.Sequential(conv(3, 4), lif())
+        self.pool, self.a, self.b = (
+            layer.AvgPool2d(2),
+            nn.Sequential(conv(), lif()),
+            nn.Sequential(conv(3, 4), lif()),
+        )
 
     def forward(self, x):
         return self.b(self.pool(self.a(self.pool(x))))
@@ -119,7 +134,9 @@ def example(seed=1):
 STYLES = {
     "sequential": lambda: made(nn.Sequential(*parts())),
     "nested": lambda: made(nn.Sequential(nn.Sequential(*parts()[:4]), nn.Sequential(*parts()[4:]))),
-    "voting and dropout": lambda: made(nn.Sequential(*parts()[:5], layer.Dropout(0.5), *parts()[5:], layer.VotingLayer(3))),
+    "voting and dropout": lambda: made(
+        nn.Sequential(*parts()[:5], layer.Dropout(0.5), *parts()[5:], layer.VotingLayer(3))
+    ),
     "time loop": lambda: made(TimeLoop(), "s"),
     "running sum": lambda: made(RunningSum(), "s"),
     "shape branches": lambda: made(Branches()),
@@ -182,7 +199,9 @@ REFUSED = {
     "soft reset": (lambda: made(nn.Sequential(conv(), lif(v_reset=None))), "E108", "soft reset"),
     "unknown layer": (lambda: made(nn.Sequential(conv(), nn.Tanh(), lif())), "E100", "Tanh"),
     "soft surrogate": (
-        lambda: made(nn.Sequential(conv(), lif(surrogate_function=surrogate.ATan(spiking=False)))), "E107", "spiking=False",
+        lambda: made(nn.Sequential(conv(), lif(surrogate_function=surrogate.ATan(spiking=False)))),
+        "E107",
+        "spiking=False",
     ),
 }
 

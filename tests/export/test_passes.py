@@ -20,8 +20,12 @@ def conv(name, inputs, outputs, kernel=3, bias=True, **more):
 
 def norm(name, channels):
     return BatchNorm(
-        name, RNG.normal(size=channels), RNG.uniform(0.5, 2, channels), RNG.normal(1, 0.5, channels),
-        RNG.normal(0.2, 0.3, channels), 1e-5,
+        name,
+        RNG.normal(size=channels),
+        RNG.uniform(0.5, 2, channels),
+        RNG.normal(1, 0.5, channels),
+        RNG.normal(0.2, 0.3, channels),
+        1e-5,
     )
 
 
@@ -47,20 +51,48 @@ PATTERNS = {
     "conv-bn-pool-neuron": [conv("c", 2, 4), norm("b", 4), pool(), lif("n")],
     "conv-pool-bn-neuron": [conv("c", 2, 4), pool(), norm("b", 4), lif("n")],
     "strided conv-pool-neuron": [conv("c", 2, 4, stride=(2, 1), dilation=(1, 2)), pool(), lif("n")],
-    "neuron-pool-padded conv": [conv("c", 2, 4, padding=(1, 1)), lif("n"), pool(), conv("d", 4, 3, padding=(1, 1)), lif("m")],
+    "neuron-pool-padded conv": [
+        conv("c", 2, 4, padding=(1, 1)),
+        lif("n"),
+        pool(),
+        conv("d", 4, 3, padding=(1, 1)),
+        lif("m"),
+    ],
     "odd leftover, unpadded conv": [conv("c", 2, 4, 2), lif("n"), pool(), conv("d", 4, 3), lif("m")],
     "overlapping pool": [conv("c", 2, 4), lif("n"), pool(kernel=3, stride=2), conv("d", 4, 3, 2), lif("m")],
-    "padded pool, unpadded conv": [conv("c", 2, 4), lif("n"), pool(kernel=3, stride=2, padding=1), conv("d", 4, 3), high("m")],
+    "padded pool, unpadded conv": [
+        conv("c", 2, 4),
+        lif("n"),
+        pool(kernel=3, stride=2, padding=1),
+        conv("d", 4, 3),
+        high("m"),
+    ],
     "dilated grouped conv after pool": [
-        conv("c", 2, 4), lif("n"), pool(), conv("d", 4, 4, 2, groups=2, dilation=(2, 2)), lif("m"),
+        conv("c", 2, 4),
+        lif("n"),
+        pool(),
+        conv("d", 4, 4, 2, groups=2, dilation=(2, 2)),
+        lif("m"),
     ],
     "pool-flatten-linear": [conv("c", 2, 4), lif("n"), pool(), Flatten("f"), linear("l", 100, 6), lif("m")],
     "padded overlapping pool-flatten-linear": [
-        conv("c", 2, 4), lif("n"), pool(kernel=3, stride=2, padding=1), Flatten("f"), linear("l", 100, 6), lif("m"),
+        conv("c", 2, 4),
+        lif("n"),
+        pool(kernel=3, stride=2, padding=1),
+        Flatten("f"),
+        linear("l", 100, 6),
+        lif("m"),
     ],
     "pool on the input": [pool(), conv("c", 2, 4), lif("n")],
     "max pool on spikes": [conv("c", 2, 4), lif("n"), pool(kind=MaxPool2d), conv("d", 4, 3), lif("m")],
-    "rest and no input gain": [conv("c", 2, 4), norm("b", 4), lif("n", 0.3, 1.0, rest=-0.2), pool(), conv("d", 4, 3), lif("m")],
+    "rest and no input gain": [
+        conv("c", 2, 4),
+        norm("b", 4),
+        lif("n", 0.3, 1.0, rest=-0.2),
+        pool(),
+        conv("d", 4, 3),
+        lif("m"),
+    ],
     "integrate and fire": [conv("c", 2, 4), lif("n", 0.0, 1.0), Flatten("f"), linear("l", 400, 5), lif("m")],
 }
 
@@ -81,7 +113,9 @@ def test_folding_is_exact(name):
 
 REFUSED = {
     "padded conv after odd pool": (
-        [conv("c", 2, 4, 2), lif("n"), pool(), conv("d", 4, 3, padding=(1, 1)), lif("m")], "pool", "E131",
+        [conv("c", 2, 4, 2), lif("n"), pool(), conv("d", 4, 3, padding=(1, 1)), lif("m")],
+        "pool",
+        "E131",
     ),
     "max of currents": ([conv("c", 2, 4), pool(kind=MaxPool2d), lif("n")], "pool", "E130"),
     "normalised input": ([norm("b", 2), conv("c", 2, 4), lif("n")], "b", "E120"),

@@ -42,7 +42,11 @@ def test_every_spike_of_every_layer_agrees_and_a_changed_bit_does_not(tmp_path, 
     weight[channel, 0, 2, 2] ^= 1 << 0
     changed = replace(
         compiled.chip,
-        layers=(compiled.chip.layers[0], replace(compiled.chip.layers[1], weight=weight), *compiled.chip.layers[2:]),
+        layers=(
+            compiled.chip.layers[0],
+            replace(compiled.chip.layers[1], weight=weight),
+            *compiled.chip.layers[2:],
+        ),
     )
     theirs = simulate(changed, clips).spikes
     assert any((theirs[name] != judged.run.spikes[name]).any() for name in theirs)

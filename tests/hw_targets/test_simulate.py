@@ -43,7 +43,7 @@ def twin(chip: ChipGraph, frames: np.ndarray) -> dict[str, np.ndarray]:
 
 def synaptic_sum(layer: ChipLayer, frame: np.ndarray, index: tuple[int, ...]) -> int:
     if layer.kind == "dense":
-        return int(sum(int(w) * int(x) for w, x in zip(layer.weight[index[0]], frame.reshape(-1))))
+        return int(sum(int(w) * int(x) for w, x in zip(layer.weight[index[0]], frame.reshape(-1), strict=True)))
     total = 0
     out_channel, row, column = index
     per_group = layer.weight.shape[1]
@@ -74,9 +74,19 @@ def chips(draw) -> ChipGraph:
         out = (4, *size)
         layers.append(
             ChipLayer(
-                f"conv{number}", "conv", rng.integers(-127, 128, (4, shape[0] // groups, kernel, kernel)),
-                rng.integers(-300, 301, 4), draw(st.integers(1, 2000)), draw(st.integers(0, 4096)), shape, out,
-                draw(st.sampled_from([4096, 4096, 2458])), (stride, stride), (padding, padding), (1, 1), groups,
+                f"conv{number}",
+                "conv",
+                rng.integers(-127, 128, (4, shape[0] // groups, kernel, kernel)),
+                rng.integers(-300, 301, 4),
+                draw(st.integers(1, 2000)),
+                draw(st.integers(0, 4096)),
+                shape,
+                out,
+                draw(st.sampled_from([4096, 4096, 2458])),
+                (stride, stride),
+                (padding, padding),
+                (1, 1),
+                groups,
                 payload=payload if number == 0 else 1,
             )
         )
@@ -84,8 +94,15 @@ def chips(draw) -> ChipGraph:
     size = int(np.prod(shape))
     layers.append(
         ChipLayer(
-            "dense", "dense", rng.integers(-127, 128, (3, size)), rng.integers(-50, 51, 3), draw(st.integers(1, 3000)),
-            draw(st.integers(0, 4096)), shape, (3,), payload=1 if layers else payload,
+            "dense",
+            "dense",
+            rng.integers(-127, 128, (3, size)),
+            rng.integers(-50, 51, 3),
+            draw(st.integers(1, 3000)),
+            draw(st.integers(0, 4096)),
+            shape,
+            (3,),
+            payload=1 if layers else payload,
         )
     )
     return ChipGraph(tuple(layers), first, 5, 1.0, "float" if payload > 1 else "spikes")
@@ -125,7 +142,13 @@ def test_possible_overflow_is_refused():
     weight = np.full((1, 2000), 127)
     with pytest.raises(CapacityError, match="synaptic sum up to 254000; limit 131071, over by 122929"):
         simulate(
-            ChipGraph((ChipLayer("big", "dense", weight, np.zeros(1, int), 5, 0, (2000,), (1,)),), (2000,), 1, 1.0, "spikes"),
+            ChipGraph(
+                (ChipLayer("big", "dense", weight, np.zeros(1, int), 5, 0, (2000,), (1,)),),
+                (2000,),
+                1,
+                1.0,
+                "spikes",
+            ),
             np.zeros((1, 1, 2000), np.float32),
         )
 

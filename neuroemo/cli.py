@@ -1,0 +1,179 @@
+"""The command line: a verb is a thin shell over one public function.
+
+stdout is the result, stderr is log and progress; ``--json`` prints one object, also on failure. Exit codes:
+0 done and verified, 1 our bug, 2 usage or unreadable input, 3 unsupported by the target, 4 does not fit,
+5 written but verification failed, 6 an optional package is missing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from hw_targets.finding import Finding, InputError
+from neuroemo import verbs
+from neuroemo.console import Console, run_verb
+
+EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose usage errors are findings like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise InputError(Finding("E010", "error", self.prog, message, fix=f"see `{self.prog} --help`"))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; it imports nothing heavy."""
+    parser = _Parser(
+        prog="neuroemo", description="Emotion recognition from video to a neuromorphic chip.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"neuroemo {version('neuroemo')}")
+    verb_parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        sub = verb_parsers.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print one JSON object on stdout, also on failure")
+        sub.add_argument("-q", "--quiet", action="store_true", help="no progress, no remarks")
+        sub.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+        return sub
+
+    _demo(verb("demo", verbs.demo, "run the whole pipeline on synthetic faces, or on your videos"))
+    _events(verb("events", verbs.events, "turn a video, or a folder LABEL/*.mp4, into events"))
+    _train(verb("train", verbs.train, "train a spiking network (or its ANN twin) on prepared events"))
+    _evaluate(verb("evaluate", verbs.evaluate, "score a trained network"))
+    _export(verb("export", verbs.export, "turn a trained network into a verified bundle for a chip"))
+    _simulate(verb("simulate", verbs.simulate, "run clips through a bundle, bit-exactly"))
+    _verify(verb("verify", verbs.verify, "check a bundle against its own manifest and known answers"))
+    _energy(verb("energy", verbs.energy, "count what spikes cost, beside the twin ANN"))
+    _reproduce(verb("reproduce", verbs.reproduce, "print a result of the paper beside the exact one"))
+    _report(verb("report", verbs.report, "write report.html anew from report.json"))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one verb and return its exit code."""
+    console = Console(
+        as_json="--json" in arguments,
+        quiet="-q" in arguments or "--quiet" in arguments,
+        verbose="-v" in arguments or "--verbose" in arguments,
+    )
+
+    def chosen() -> int:
+        parsed = build_parser().parse_args(arguments)
+        code: int = parsed.run(parsed, console)
+        return code
+
+    if "-h" in arguments or "--help" in arguments or "--version" in arguments:
+        console.close()  # help is a result
+    return run_verb(console, chosen)
+
+
+def _force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="replace what is already there")
+
+
+def _split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        help="which clips (default: test of prepared events, all of a folder of videos)",
+    )
+
+
+def _event_options(parser: argparse.ArgumentParser, size: int, steps: int) -> None:
+    parser.add_argument("--sens", type=float, default=0.001, help="least change of gray in [0, 1] that makes an event")
+    parser.add_argument("--size", type=int, default=size, help=f"frame height and width in pixels (default {size})")
+    parser.add_argument("--steps", type=int, default=steps, help=f"time steps, one per frame (default {steps})")
+    parser.add_argument(
+        "--first-frame",
+        choices=("float", "spikes"),
+        default="float",
+        help="keep the first frame as gray values, or start with events",
+    )
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("runs/demo"), help="folder of the run (default runs/demo)"
+    )
+    parser.add_argument("--videos", type=Path, help="your videos as DIR/<label>/*.mp4 instead of synthetic faces")
+    parser.add_argument("--small", action="store_true", help="few clips and epochs: shows that everything runs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the faces and of the training")
+    parser.add_argument("--lava-clips", type=int, default=8, help="test clips to run in Lava too (default 8)")
+    _force(parser)
+
+
+def _events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, help="a video file, or a folder LABEL/*.mp4")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="FILE.npz for one video, FILE.h5 for a folder")
+    _event_options(parser, 128, 68)
+    _force(parser)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="events of a folder of videos (`neuroemo events DIR`)")
+    parser.add_argument("--model", default="0.4snn", help="name of the network (default 0.4snn); NAME-ann is its twin")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder; a run in it continues")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="checkpoint folder")
+    parser.add_argument("--data", type=Path, required=True, help="prepared events, or a folder LABEL/*.mp4")
+    _split(parser)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="checkpoint folder")
+    parser.add_argument("--target", default="loihi2", help="chip (default loihi2)")
+    parser.add_argument("-o", "--output", type=Path, help="bundle folder (default exports/<model>-<target>)")
+    parser.add_argument("--data", type=Path, required=True, help="clips to prove the export on: events or videos")
+    parser.add_argument("--limit", type=int, help="prove it on at most this many clips")
+    _split(parser)
+    parser.add_argument("--weight-bits", type=int, default=8, choices=range(3, 9), metavar="3..8")
+    _force(parser)
+
+
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="bundle folder")
+    parser.add_argument("--clips", type=Path, required=True, help="prepared events, or a folder LABEL/*.mp4")
+    parser.add_argument("--backend", choices=("fast", "lava", "both"), default="fast")
+    parser.add_argument("--limit", type=int, help="at most this many clips, evenly spread")
+    _split(parser)
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds that Lava may take (default 600)")
+
+
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="bundle folder")
+
+
+def _energy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="checkpoint folder")
+    parser.add_argument("--data", type=Path, required=True, help="clips to count on: events or videos")
+    parser.add_argument("--limit", type=int, help="at most this many clips, evenly spread")
+    _split(parser)
+    parser.add_argument("--precision", default="fp32", help="number format of the 45 nm prices (default fp32)")
+
+
+def _reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("table2",), help="the paper's energy table")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="folder that holds report.json")

@@ -1,0 +1,236 @@
+"""The whole pipeline on real video files: render or take videos, events, train, export, simulate, price, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.bundle import load_chip, write_json
+from hw_targets.finding import Finding, InputError, MissingDependencyError, VerificationError
+from hw_targets.readout import group_rates
+from hw_targets.registry import get_target
+from neuroemo import pipeline
+from neuroemo.stages import Stages
+
+if TYPE_CHECKING:
+    from neuroemo.datasets.faces import FacesSettings
+    from neuroemo.datasets.store import ClipStore
+    from neuroemo.events.framediff import FrameDiffSettings
+    from neuroemo.training.loop import TrainSettings
+
+Bars = Callable[[str], AbstractContextManager[Callable[[int, int, str], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What the demo runs. ``videos`` None means synthetic faces; ``small`` only shows that everything runs."""
+
+    out: Path
+    videos: Path | None = None
+    small: bool = False
+    seed: int = 0
+    lava_clips: int = 8
+
+    @property
+    def model(self) -> str:
+        """Name of the network's preset."""
+        return "tiny" if self.small else "demo"
+
+    def faces(self) -> FacesSettings:
+        """Return what faces to render."""
+        from neuroemo.datasets.faces import FacesSettings
+
+        if self.small:
+            return FacesSettings(subjects=10, clips_per_subject=8, size=64, fps=15.0, frames=10, seed=self.seed)
+        return FacesSettings(subjects=50, clips_per_subject=24, size=96, fps=15.0, frames=18, seed=self.seed)
+
+    def training(self) -> TrainSettings:
+        """Return how to train the network and its twin."""
+        from neuroemo.training.loop import TrainSettings
+
+        return TrainSettings(epochs=2 if self.small else 14, seed=self.seed)
+
+    def events(self) -> FrameDiffSettings:
+        """Return how to make events: the paper's simulation at the preset's size and steps."""
+        from neuroemo.events.framediff import FrameDiffSettings
+        from neuroemo.models.emotion import SPECS
+
+        spec = SPECS[self.model]
+        return FrameDiffSettings(size=spec.size, steps=spec.steps, first_frame=spec.first_frame)
+
+
+def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> dict[str, Any]:
+    """Run every stage that is not done yet, write ``report.json`` and ``report.html``, and return the report.
+
+    Raises:
+        InputError: the videos cannot be used.
+        VerificationError: the export, or Lava, does not compute what it should; the report is written first.
+    """
+    from neuroemo.demo_report import assemble
+    from neuroemo.report.html import write_report
+
+    _check(settings)
+    out = settings.out
+    identity = asdict(settings) | {"out": "", "videos": str(settings.videos), "lava_clips": 0}
+    stages = Stages(out, identity, log)
+    videos = settings.videos or out / "videos"
+    results: dict[str, Any] = {}
+    if settings.videos is None:
+        results["video"] = stages.run(
+            "video", "1/7 render talking faces to H.264", lambda: _render(settings, videos, bars)
+        )
+    results["events"] = stages.run("events", "2/7 simulate the event camera", lambda: _events(settings, videos, bars))
+    results["snn"] = stages.run(
+        "snn", "3/7 train the spiking network", lambda: _train(settings, settings.model, "snn", bars)
+    )
+    results["ann"] = stages.run(
+        "ann", "3/7 train its ANN twin", lambda: _train(settings, f"{settings.model}-ann", "ann", bars)
+    )
+    results["export"] = stages.run("export", "4/7 export to Loihi 2", lambda: _export(settings, log))
+    results["simulate"] = stages.run("simulate", "5/7 simulate the whole test set", lambda: _simulate(settings, bars))
+    results[f"lava-{settings.lava_clips}"] = results["lava"] = stages.run(
+        f"lava-{settings.lava_clips}", f"5/7 run {settings.lava_clips} clips in Lava", lambda: _lava(settings)
+    )
+    results["energy"] = stages.run("energy", "6/7 count operations and price them", lambda: _energy(settings))
+    log("7/7 write the report")
+    report = assemble(settings, results, stages.timings)
+    write_json(out / "report.json", report)
+    write_report(out / "report.json", out / "report.html")
+    _judge(report, out)
+    return report
+
+
+def _check(settings: DemoSettings) -> None:
+    if settings.lava_clips < 1:
+        raise InputError(Finding("E014", "error", "--lava-clips", str(settings.lava_clips), "at least 1"))
+    if settings.videos is not None:
+        from neuroemo.datasets.folder import scan_folder
+
+        scan_folder(settings.videos)
+
+
+def _judge(report: dict[str, Any], out: Path) -> None:
+    """Raise if the report shows that something does not compute what it should."""
+    wrong = report["lava"].get("mismatched_spikes", 0)
+    findings = []
+    if not report["export"]["ok"]:
+        errors = [f for f in report["export"]["findings"] if f["severity"] == "error"]
+        findings += [Finding(**finding) for finding in errors]
+    if wrong:
+        first = report["lava"]["first_mismatch"]
+        findings.append(
+            Finding(
+                "E502",
+                "error",
+                "lava",
+                f"{wrong} of {report['lava']['compared_spikes']} spikes differ from the simulator, first {first}",
+                "0",
+                str(wrong),
+                f"see {out / 'report.html'}",
+            )
+        )
+    if findings:
+        raise VerificationError(findings)
+
+
+def _render(settings: DemoSettings, videos: Path, bars: Bars) -> dict[str, Any]:
+    from neuroemo.datasets.faces import render_faces
+
+    with bars("  render") as progress:
+        render_faces(videos, settings.faces(), progress=lambda done, total: progress(done, total, ""))
+    return {"settings": asdict(settings.faces())}
+
+
+def _events(settings: DemoSettings, videos: Path, bars: Bars) -> dict[str, Any]:
+    from neuroemo.datasets.folder import scan_folder
+    from neuroemo.datasets.store import prepare_store
+
+    with bars("  decode and difference") as progress:
+        store = prepare_store(
+            videos,
+            settings.out / "clips.h5",
+            settings.events(),
+            force=True,
+            progress=lambda done, total: progress(done, total, ""),
+        )
+    findings = scan_folder(videos).findings
+    return {
+        "clips": len(store),
+        "density": asdict(store.density()),
+        "findings": [f.to_dict() for f in findings],
+    }
+
+
+def _store(settings: DemoSettings) -> ClipStore:
+    from neuroemo.datasets.store import ClipStore
+
+    return ClipStore.open(settings.out / "clips.h5")
+
+
+def _train(settings: DemoSettings, model: str, name: str, bars: Bars) -> dict[str, Any]:
+    with bars("  train") as progress:
+        return pipeline.train_network(
+            model, settings.out / "clips.h5", settings.out / name, settings.training(), progress
+        )
+
+
+def _export(settings: DemoSettings, log: Callable[[str], None]) -> dict[str, Any]:
+    bundle = settings.out / "bundle"
+    result = pipeline.export_checkpoint(
+        settings.out / "snn", settings.out / "clips.h5", bundle, force=True, log=lambda text: log(f"  {text}")
+    )
+    return result | {"file_bytes": (bundle / "target" / "model.net").stat().st_size}
+
+
+def _simulate(settings: DemoSettings, bars: Bars) -> dict[str, Any]:
+    with bars("  simulate") as progress:
+        return pipeline.simulate_bundle(settings.out / "bundle", settings.out / "clips.h5", progress=progress)
+
+
+def _lava(settings: DemoSettings) -> dict[str, Any]:
+    try:
+        return pipeline.simulate_bundle(
+            settings.out / "bundle", settings.out / "clips.h5", backend="both", limit=settings.lava_clips
+        )
+    except MissingDependencyError as error:
+        return {"skipped": str(error)}
+
+
+def _energy(settings: DemoSettings) -> dict[str, Any]:
+    from neuroemo.energy import measure_energy
+
+    return measure_energy(settings.out / "snn", settings.out / "clips.h5")
+
+
+def voting_examples(settings: DemoSettings) -> dict[str, Any]:
+    """Return Figure 3 for one right and one wrong clip: spikes and potentials of the voting neurons on the chip."""
+    store, bundle = _store(settings), settings.out / "bundle"
+    chip = load_chip(bundle)
+    indices = store.indices("test")
+    last = chip.layers[-1]
+    run = get_target("loihi2").simulate(chip, store.batch(indices), probe=(last.name,))
+    rates = group_rates(run.output, chip.voting)
+    margins = np.abs(rates[:, 0] - rates[:, 1:].max(axis=1))
+    right = rates.argmax(axis=1) == np.asarray(store.labels)[indices]
+    examples: dict[str, Any] = {}
+    for name, of_kind in (("right", right), ("wrong", ~right)):
+        chosen = np.flatnonzero(of_kind)
+        examples[name] = None
+        if len(chosen):
+            at = int(chosen[margins[chosen].argmax()])
+            index = int(indices[at])
+            examples[name] = {
+                "clip": str(store.names[index]),
+                "label": str(store.classes[int(store.labels[index])]),
+                "predicted": str(store.classes[int(rates[at].argmax())]),
+                "rates": [float(rate) for rate in rates[at]],
+                "spikes": run.output[:, at].tolist(),
+                "membrane": (run.membrane[last.name][:, at] / (64.0 * last.scale * last.payload)).round(5).tolist(),
+                "threshold": last.threshold / (last.scale * last.payload),
+            }
+    return examples

@@ -1,0 +1,267 @@
+"""The verbs: parsed arguments in, a result shown, an exit code out. Heavy imports happen here, late."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from hw_targets.finding import Finding, InputError
+from neuroemo.console import Console
+
+
+def demo(args: Namespace, console: Console) -> int:
+    """Run the whole pipeline."""
+    from neuroemo.demo import DemoSettings, run_demo
+    from neuroemo.report.summary import summary_lines
+
+    if args.force and args.output.exists():
+        _remove_run(args.output)
+    settings = DemoSettings(args.output, args.videos, args.small, args.seed, args.lava_clips)
+    report = run_demo(settings, console.say, console.progress)
+    console.show(report, "\n".join(summary_lines(report)))
+    return 0
+
+
+def events(args: Namespace, console: Console) -> int:
+    """Turn a video or a folder of videos into events."""
+    from neuroemo.events.framediff import FrameDiffSettings
+
+    settings = FrameDiffSettings(args.size, args.steps, args.sens, args.first_frame)
+    _refuse_existing(args.output, args.force)
+    result = _events_of_folder(args, console, settings) if args.input.is_dir() else _events_of_video(args, settings)
+    density = result["density"]
+    follow = (
+        f"neuroemo train --data {args.output} -o runs/mine"
+        if args.input.is_dir()
+        else f"neuroemo events DIR -o {args.output.with_suffix('.h5')}"
+    )
+    console.show(
+        result,
+        f"{args.output}: {result['clips']} clip(s), {density['per_channel']:.2%} of positions carry an event "
+        f"({density['any_polarity']:.2%} of pixels)\nnext: {follow}",
+    )
+    return 0
+
+
+def _events_of_video(args: Namespace, settings: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from neuroemo.events.clip import event_density, to_event_array
+    from neuroemo.events.files import save_events
+    from neuroemo.events.framediff import video_to_clip
+
+    if args.output.suffix != ".npz":
+        raise InputError(
+            Finding("E015", "error", str(args.output), f"suffix {args.output.suffix!r}", ".npz for one video")
+        )
+    clip = video_to_clip(args.input, settings)
+    recorded, sensor_size = to_event_array(clip)
+    save_events(args.output, recorded, sensor_size)
+    return {
+        "ok": True,
+        "clips": 1,
+        "events": len(recorded),
+        "output": str(args.output),
+        "density": asdict(event_density(clip)),
+    }
+
+
+def _events_of_folder(args: Namespace, console: Console, settings: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from neuroemo.datasets.folder import scan_folder
+    from neuroemo.datasets.store import prepare_store
+
+    if args.output.suffix not in (".h5", ".hdf5"):
+        raise InputError(
+            Finding(
+                "E015",
+                "error",
+                str(args.output),
+                f"suffix {args.output.suffix!r}",
+                ".h5 for a folder of videos",
+            )
+        )
+    with console.progress("decode and difference") as progress:
+        store = prepare_store(
+            args.input,
+            args.output,
+            settings,
+            force=args.force,
+            progress=lambda done, total: progress(done, total, ""),
+        )
+    findings = scan_folder(args.input).findings
+    for finding in findings:
+        console.say(f"neuroemo: {finding}")
+    return {
+        "ok": True,
+        "clips": len(store),
+        "classes": list(store.classes),
+        "output": str(args.output),
+        "density": asdict(store.density()),
+        "findings": [finding.to_dict() for finding in findings],
+    }
+
+
+def train(args: Namespace, console: Console) -> int:
+    """Train a network."""
+    from neuroemo.pipeline import train_network
+    from neuroemo.training.loop import TrainSettings
+
+    settings = TrainSettings(args.epochs, args.batch, args.learning_rate, seed=args.seed)
+    with console.progress(f"train {args.model}") as progress:
+        result = train_network(args.model, args.data, args.output, settings, progress)
+    low, high = result["test"]["interval_95"]
+    console.show(
+        result,
+        f"test accuracy {result['test']['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
+        f"on {result['test']['clips']} clips; mean-frame baseline {result['trivial']['accuracy']:.1%}, "
+        f"chance {result['chance']['accuracy']:.1%}\n"
+        f"next: neuroemo export {args.output} --target loihi2 --data {args.data}",
+    )
+    return 0
+
+
+def evaluate(args: Namespace, console: Console) -> int:
+    """Score a trained network."""
+    from neuroemo.pipeline import evaluate_checkpoint
+
+    with console.progress("evaluate") as progress:
+        result = evaluate_checkpoint(args.model, args.data, args.split, progress)
+    low, high = result["interval_95"]
+    console.show(
+        result,
+        f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {result['clips']} clips",
+    )
+    return 0
+
+
+def export(args: Namespace, console: Console) -> int:
+    """Export a checkpoint to a verified bundle."""
+    from neuroemo.pipeline import export_checkpoint
+
+    out = args.output or Path("exports") / f"{args.model.name}-{args.target}"
+    result = export_checkpoint(
+        args.model,
+        args.data,
+        out,
+        target=args.target,
+        weight_bits=args.weight_bits,
+        limit=args.limit,
+        split=args.split,
+        force=args.force,
+        log=console.say,
+    )
+    console.show(result, _export_text(result, out))
+    return int(result["exit_code"])
+
+
+def _export_text(result: dict[str, Any], out: Path) -> str:
+    lines = [f"{'layer':<22}{'shape':>14}{'neurons':>9}{'weights':>9}{'cores':>6}{'rate':>8}{'chip':>8}{'agree':>9}"]
+    for layer in result["layers"]:
+        check = layer["verify"]
+        shape = "x".join(map(str, layer["output_shape"]))
+        seen = f"{check['rate_float']:>8.2%}{check['rate_chip']:>8.2%}{check['agreement']:>9.3%}" if check else ""
+        lines.append(
+            f"{layer['name']:<22}{shape:>14}{layer['neurons']:>9}{layer['weights']:>9}{layer['cores']:>6}{seen}"
+        )
+    lines += [f"neuroemo: {Finding(**finding)}" for finding in result["findings"]]
+    check = result["verify"]
+    verdict = "verified" if result["ok"] else "FAILED"
+    lines.append(
+        f"{verdict} on {check['clips']} clips: {check['label_agreement']:.1%} of labels agree, "
+        f"mean rate error {check['rate_error_mean']:.4f}"
+    )
+    lines.append(f"next: neuroemo simulate {out} --clips DATA --backend both")
+    return "\n".join(lines)
+
+
+def simulate(args: Namespace, console: Console) -> int:
+    """Run clips through a bundle."""
+    from neuroemo.pipeline import simulate_bundle
+
+    with console.progress("simulate") as progress:
+        result = simulate_bundle(
+            args.bundle,
+            args.clips,
+            backend=args.backend,
+            limit=args.limit,
+            split=args.split,
+            timeout_s=args.timeout,
+            progress=progress,
+        )
+    lines = [f"{answer['clip']}: {answer['predicted']}" for answer in result["answers"]]
+    if "accuracy" in result:
+        lines.append(f"accuracy {result['accuracy']:.1%} of {result['clips']} clips")
+    if args.backend == "both":
+        check = result["lava"]
+        lines.append(
+            f"Lava and the fast simulator: {check['mismatched_spikes']} of {check['compared_spikes']} spikes differ"
+            + (f", first {check['first_mismatch']}" if check["first_mismatch"] else "")
+        )
+    console.show(result, "\n".join(lines))
+    return int(result["exit_code"])
+
+
+def verify(args: Namespace, console: Console) -> int:
+    """Check a bundle from its own files alone."""
+    from export.bundle import check_bundle
+
+    findings = check_bundle(args.bundle)
+    if findings:
+        return console.fail(tuple(findings), 5)
+    console.show(
+        {"ok": True, "exit_code": 0, "findings": []},
+        f"{args.bundle}: every hash and every known answer agrees",
+    )
+    return 0
+
+
+def energy(args: Namespace, console: Console) -> int:
+    """Count and price a checkpoint's operations."""
+    from neuroemo.energy import energy_text, measure_energy
+
+    result = measure_energy(args.model, args.data, limit=args.limit, precision=args.precision, split=args.split)
+    console.show(result, energy_text(result))
+    return 0
+
+
+def reproduce(args: Namespace, console: Console) -> int:
+    """Print a result of the paper beside the exact one."""
+    from neuroemo.profiling.paper import reproduce_table2, table2_text
+
+    result = reproduce_table2()
+    console.show(result, table2_text(result))
+    return 0
+
+
+def report(args: Namespace, console: Console) -> int:
+    """Write report.html anew from report.json."""
+    from neuroemo.report.html import write_report
+
+    write_report(args.run / "report.json", args.run / "report.html")
+    console.show({"ok": True, "report": str(args.run / "report.html")}, f"wrote {args.run / 'report.html'}")
+    return 0
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise InputError(Finding("E012", "error", str(path), "already exists", fix="choose another name, or --force"))
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what a demo left, and nothing else: a folder without ``stages.json`` is not ours to delete."""
+    import shutil
+
+    if any(folder.iterdir()) and not (folder / "stages.json").is_file():
+        raise InputError(
+            Finding(
+                "E016",
+                "error",
+                str(folder),
+                "is not the folder of a demo: it has no stages.json",
+                fix="choose another folder with -o",
+            )
+        )
+    shutil.rmtree(folder)
