@@ -35,7 +35,7 @@ def assemble(settings: DemoSettings, results: dict[str, Any], timings: dict[str,
         "command": _command(settings),
         **_accuracy(results, store),
         "data": _data(settings, store),
-        "events": _density(results["events"]["density"]),
+        "events": _density(results["events"]),
         "clip": film_strips(settings, store),
         "network": _network(settings.out / "snn"),
         "training": {name: _training(settings, results[name]) for name in ("snn", "ann")},
@@ -98,8 +98,10 @@ def _data(settings: DemoSettings, store: ClipStore) -> dict[str, Any]:
     }
 
 
-def _density(density: dict[str, Any]) -> dict[str, Any]:
+def _density(events: dict[str, Any]) -> dict[str, Any]:
+    density = events["density"]
     return {
+        "clips": events["clips"],
         "density": density["per_channel"],
         "density_any_polarity": density["any_polarity"],
         "density_on": density["on"],
@@ -216,8 +218,9 @@ def _steps(settings: DemoSettings, result: dict[str, Any], store: ClipStore) -> 
     before = loop.evaluate(build_network(description.spec), description.spec, store, store.indices("val"))
     return {
         "split": "val",
+        "clips": len(store.indices("val")),
         "before": before.steps.to_dict(),
-        "during": result["history"][0]["validation"]["steps"],
+        "during": result["history"][0]["validation"]["steps"] | {"epoch": 1},
         "after": loop.evaluate(network, description.spec, store, store.indices("val")).steps.to_dict(),
     }
 
@@ -228,6 +231,7 @@ def _export(result: dict[str, Any]) -> dict[str, Any]:
         "bundle": result["bundle"],
         "file_bytes": result["file_bytes"],
         "ok": result["ok"],
+        "clips": result["verify"]["clips"],
         "label_agreement": result["verify"]["label_agreement"],
         "rate_error_mean": result["verify"]["rate_error_mean"],
         "rate_error_max": result["verify"]["rate_error_max"],

@@ -129,26 +129,17 @@ def count_chip_run(chip: Any, clips: Array, spikes: dict[str, Array]) -> OpCount
     The first layer sees gray values as the chip does, rounded to its payload levels.
     """
     from neuroemo.profiling import SpikeLayer, count_spike_layers
-    from neuroemo.profiling.fanout import conv_fan_out, linear_fan_out
+    from neuroemo.profiling.fanout import weight_fan_out
 
     layers = []
     value = np.rint(clips * chip.payload) / chip.payload
     for layer in chip.layers:
-        if layer.kind == "conv":
-            fan_out = conv_fan_out(
-                layer.input_shape,
-                layer.weight.shape[0],
-                layer.weight.shape[2:],
-                stride=layer.stride,
-                padding=layer.padding,
-                dilation=layer.dilation,
-                groups=layer.groups,
-            )
-        else:
-            fan_out = linear_fan_out(layer.weight.shape[1], layer.weight.shape[0])
-            value = value.reshape(*value.shape[:2], -1)
-        layers.append(SpikeLayer(layer.name, fan_out, value, layer.neurons, layer.kind))
-        value = spikes[layer.name]
+        value = value.reshape(*value.shape[:2], *layer.input_shape)
+        where = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
+        fan_out = weight_fan_out(layer.weight.shape, layer.input_shape, **(where if layer.kind == "conv" else {}))
+        fired = spikes[layer.name]
+        layers.append(SpikeLayer(layer.name, fan_out, value, layer.neurons, layer.kind, fired))
+        value = fired
     return count_spike_layers(layers)
 
 

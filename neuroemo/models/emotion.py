@@ -68,7 +68,7 @@ class EmotionSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as a JSON-ready dictionary."""
-        return asdict(self)
+        return asdict(self) | {"channels": list(self.channels)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EmotionSpec:

@@ -1,7 +1,10 @@
 """Training: mean squared error between firing rates and one-hot labels, by surrogate gradients and SGD.
 
 The settings of the paper (section 3.2): SGD, learning rate 0.01, batch 8, torch's initialisation, fixed
-seed. Every epoch ends in a checkpoint from which a killed run continues with the same numbers.
+seed. One thing is added, and can be switched off: each layer's gradient is scaled to the length of its
+weights, because at this learning rate the gradients that reach the convolutions through several spiking
+layers are a thousand times too short to move them within the epochs a person waits for (docs/decisions.md).
+Every epoch ends in a checkpoint from which a killed run continues with the same numbers.
 """
 
 from __future__ import annotations
@@ -44,7 +47,11 @@ class TrainingError(NeuroEmoError):
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """How to train. ``augment`` mirrors clips and shifts them by up to ``shift`` pixels."""
+    """How to train. ``augment`` mirrors clips and shifts them by up to ``shift`` pixels.
+
+    ``layerwise`` scales each layer's gradient to the length of its weights (``scale_by_layer``); without it
+    the optimiser is plain SGD with momentum.
+    """
 
     epochs: int = 12
     batch: int = 8
@@ -53,6 +60,7 @@ class TrainSettings:
     seed: int = 0
     augment: bool = True
     shift: int = 2
+    layerwise: bool = True
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train, all at once."""
@@ -215,10 +223,23 @@ def _epoch(
             )
         optimiser.zero_grad()
         loss.backward()
+        if settings.layerwise:
+            scale_by_layer(network)
         optimiser.step()
         total += float(loss.detach()) * len(part)
         report(number + 1, total / ((number + 1) * settings.batch))
     return total / len(order)
+
+
+def scale_by_layer(network: nn.Module) -> None:
+    """Scale the gradient g of every weight matrix or kernel w to g ||w|| / ||g|| (You et al., arXiv:1708.03888).
+
+    A step of learning rate r then changes each layer by the share r of its length, however weak the gradient
+    that reached it. Biases, normalisation parameters and time constants keep their gradients.
+    """
+    for weight in network.parameters():
+        if weight.ndim > 1 and weight.grad is not None:
+            weight.grad.mul_(weight.detach().norm() / weight.grad.norm().clamp_min(1e-12))
 
 
 def augment(clips: Array, random: np.random.Generator, shift: int) -> Array:

@@ -1,0 +1,5 @@
+"""``python -m neuroemo``: the command line."""
+
+from neuroemo.cli import main
+
+main()

@@ -1,0 +1,207 @@
+"""The command line: quick help, clean stdout, one clear line per error, the right exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from neuroemo import cli
+from neuroemo.models.emotion import spec_by_name
+
+
+def command(*arguments, timeout=120):
+    return subprocess.run(
+        [sys.executable, "-m", "neuroemo", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run(capsys, *arguments):
+    code = cli.run([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys\n"
+        "from neuroemo import cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'spikingjelly', 'matplotlib', 'av', 'cv2', 'sklearn', 'h5py', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
+
+
+def test_help_is_fast_enough_to_be_asked_for():
+    started = time.perf_counter()
+    command("--help")
+    assert time.perf_counter() - started < 3  # the goal is 0.3 s on an idle machine; this only catches a heavy import
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["fly"], 2),
+        ([], 2),
+        (["train"], 2),
+        (["train", "--data", "none.h5", "-o", "x"], 2),
+        (["evaluate", "none", "--data", "none.h5"], 2),
+        (["export", "none", "--data", "none.h5", "--target", "loihi2"], 2),
+        (["simulate", "none", "--clips", "none.h5"], 2),
+        (["verify", "none"], 2),
+        (["energy", "none", "--data", "none.h5"], 2),
+        (["events", "none.mp4", "-o", "x.npz"], 2),
+        (["events", "none.mp4", "-o", "x.npz", "--sens", "2", "--steps", "0"], 2),
+        (["report", "none"], 2),
+        (["demo", "--lava-clips", "0"], 2),
+        (["demo", "--videos", "none"], 2),
+        (["reproduce", "table9"], 2),
+    ],
+)
+def test_every_failure_is_one_json_object_and_an_exit_code(capsys, tmp_path, monkeypatch, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    got, out, err = run(capsys, *arguments, "--json")
+    assert got == code
+    shown = json.loads(out)
+    assert shown["ok"] is False
+    assert shown["exit_code"] == code
+    assert shown["findings"]
+    assert all(finding["code"] and finding["found"] for finding in shown["findings"])
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir()), "nothing may be half written"
+
+
+def test_an_internal_error_is_ours_and_says_so(capsys, monkeypatch):
+    from neuroemo.profiling import paper
+
+    def broken():
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(paper, "reproduce_table2", broken)
+    code, out, err = run(capsys, "reproduce", "table2")
+    assert code == 1
+    assert out == ""
+    assert "RuntimeError: planted" in err
+
+
+def test_interrupt_is_130(capsys, monkeypatch):
+    from neuroemo.profiling import paper
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paper, "reproduce_table2", interrupted)
+    assert run(capsys, "reproduce", "table2")[0] == 130
+
+
+def test_table2_prints_one_object_with_the_agreed_names(capsys):
+    code, out, _ = run(capsys, "reproduce", "table2", "--json")
+    assert code == 0
+    table = json.loads(out)
+    names = {
+        "ann_first_macs",
+        "snn_first_acs",
+        "other_ops",
+        "ann_mj",
+        "snn_mj_30",
+        "snn_mj_dataset",
+        "break_even_steps",
+    }
+    assert names <= set(table["paper"])
+    assert names <= set(table["exact"])
+    assert [round(table["exact"][name] / 1e6, 1) for name in ("ann_first_macs", "snn_first_acs")] == [310.9, 9.1]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Twelve little videos in two classes: a bright bar that moves left or right."""
+    from neuroemo.events.video import write_h264
+
+    spec = spec_by_name("tiny")
+    for number in range(12):
+        label = ("left", "right")[number % 2]
+        frames = np.full((spec.steps + 1, 32, 32), 40, np.uint8)
+        for t in range(len(frames)):
+            at = 4 + 2 * t + number // 2
+            frames[t, 8:24, at % 32] = 220
+        folder = tmp_path / "videos" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        write_h264(folder / f"{number}.mp4", frames if label == "right" else frames[:, :, ::-1].copy(), 15.0)
+    return tmp_path / "videos"
+
+
+def test_each_verb_runs_by_itself_on_a_folder_of_videos(capsys, tmp_path, videos):
+    size = ["--size", "32", "--steps", "8"]
+    code, out, _ = run(capsys, "events", videos, "-o", tmp_path / "clips.h5", *size, "--json")
+    assert code == 0
+    assert json.loads(out)["clips"] == 12
+    code, out, _ = run(capsys, "events", videos / "left" / "0.mp4", "-o", tmp_path / "one.npz", *size)
+    assert code == 0
+    with np.load(tmp_path / "one.npz", allow_pickle=False) as events:
+        assert set(events.files) >= {"t", "x", "y", "p", "sensor_size"}
+        assert len(events["t"]) > 0
+    train = [
+        "train",
+        "--data",
+        tmp_path / "clips.h5",
+        "-o",
+        tmp_path / "net",
+        "--model",
+        "tiny",
+        "--epochs",
+        "25",
+        "--batch",
+        "4",
+        "--learning-rate",
+        "0.05",
+    ]
+    code, out, _ = run(capsys, *train, "--json")
+    assert code == 0
+    assert {"test", "trivial", "chance", "history"} <= set(json.loads(out))
+    code, out, _ = run(capsys, "evaluate", tmp_path / "net", "--data", videos, "--json")
+    assert code == 0
+    assert json.loads(out)["clips"] == 12
+    code, out, _ = run(
+        capsys, "export", tmp_path / "net", "--target", "loihi2", "-o", tmp_path / "b", "--data", videos, "--json"
+    )
+    shown = json.loads(out)
+    assert code == shown["exit_code"] == (0 if shown["ok"] else 5)
+    assert all(layer["verify"]["folded_mismatches"] == 0 for layer in shown["layers"])
+    assert len(list((tmp_path / "b" / "target").glob("*.net"))) == 1
+    code, out, _ = run(capsys, "simulate", tmp_path / "b", "--clips", videos, "--json")
+    assert code == 0
+    assert len(json.loads(out)["answers"]) == 12
+    assert run(capsys, "verify", tmp_path / "b")[0] == 0
+    code, out, _ = run(capsys, "energy", tmp_path / "net", "--data", videos, "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["snn_mj"] == pytest.approx((0.9 * shown["acs"] + 4.6 * shown["macs"]) * 1e-9)
+    assert shown["ann_mj"] == pytest.approx(4.6 * shown["ann_macs"] * 1e-9)
+
+
+def test_existing_output_is_kept_without_force(capsys, tmp_path, videos):
+    (tmp_path / "clips.h5").write_text("mine")
+    code, _, err = run(capsys, "events", videos, "-o", tmp_path / "clips.h5")
+    assert code == 2
+    assert "already exists" in err
+    assert (tmp_path / "clips.h5").read_text() == "mine"
+
+
+def test_demo_never_deletes_a_folder_that_is_not_its_own(capsys, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    code, _, err = run(capsys, "demo", "-o", tmp_path / "run", "--force")
+    assert code == 2
+    assert "not the folder of a demo" in err
+    assert (tmp_path / "run" / "thesis.txt").exists()
