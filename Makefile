@@ -26,7 +26,7 @@ lint: install
 	$(BIN)/mypy neuroemo export hw_targets
 
 bench: install
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/seeds.py
 
 install: $(STAMP)
 

@@ -151,12 +151,12 @@ def _findings(result: Verification, tolerance: Tolerance) -> Iterator[Finding]:
         rate = layer.spikes / compared
         if rate == 0.0 or rate == 1.0:
             yield Finding(
-                "W410",
-                "warning",
+                "E410",
+                "error",
                 layer.name,
                 f"firing rate {rate:.0%} on the clips compared",
                 "between 0 and 100 %",
-                fix="a silent or saturated layer makes any comparison look perfect; use other clips or train on",
+                fix="a silent or saturated layer makes any comparison look perfect: use other clips, or train on",
             )
         for code, what, count in (
             ("E411", "the captured graph", layer.captured_mismatches),

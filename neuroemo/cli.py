@@ -130,6 +130,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1: reproducible anywhere)")
     parser.add_argument("--plain-sgd", action="store_true", help="do not scale gradients to the length of each layer")
     parser.add_argument("--seed", type=int, default=0)
 

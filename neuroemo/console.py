@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from hw_targets.finding import Finding, NeuroEmoError
 Report = Callable[[int, int, str], None]
 """Called with units done, units in all, and a remark."""
 
+LINE_EVERY_S = 15.0
 BUG = Finding("E001", "error", "neuroemo", "an error of ours", fix="run again with -v and report what it prints")
 
 
@@ -47,13 +49,27 @@ class Console:
             sys.stderr.write(f"neuroemo: {finding}\n")
         return exit_code
 
+    def _lines(self, title: str) -> Report:
+        """Return a progress function for a log file: one line every quarter of a minute."""
+        started = spoken = time.monotonic()
+
+        def report(done: int, total: int, note: str) -> None:
+            nonlocal spoken
+            now = time.monotonic()
+            if now - spoken >= LINE_EVERY_S:
+                spoken = now
+                self.say(f"{title}: {done} of {total}, {time_left(done, total, now - started)} {note}".rstrip())
+
+        return report
+
     @contextmanager
     def progress(self, title: str) -> Iterator[Report]:
-        """Yield a function (done, total, note) that draws a progress bar with the time left on a terminal."""
-        if self.quiet or not sys.stderr.isatty():
-            if not self.quiet:
-                self.say(title)
+        """Yield a function (done, total, note): a bar with the time left on a terminal, else a line now and then."""
+        if self.quiet:
             yield _silence
+            return
+        if not sys.stderr.isatty():
+            yield self._lines(title)
             return
         from rich.console import Console as Terminal
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -72,6 +88,18 @@ class Console:
                 bars.update(task, completed=done, total=total, note=note)
 
             yield draw
+
+
+def time_left(done: int, total: int, elapsed: float) -> str:
+    """Return the time left in words, from what the work done so far took.
+
+    >>> time_left(25, 100, 60.0), time_left(0, 100, 1.0)
+    ('3 min left', 'time left unknown')
+    """
+    if not done:
+        return "time left unknown"
+    seconds = elapsed * (total - done) / done
+    return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
 
 
 def _silence(done: int, total: int, note: str) -> None:

@@ -109,7 +109,9 @@ def train(args: Namespace, console: Console) -> int:
     from neuroemo.pipeline import train_network
     from neuroemo.training.loop import TrainSettings
 
-    settings = TrainSettings(args.epochs, args.batch, args.learning_rate, seed=args.seed, layerwise=not args.plain_sgd)
+    settings = TrainSettings(
+        args.epochs, args.batch, args.learning_rate, seed=args.seed, layerwise=not args.plain_sgd, threads=args.threads
+    )
     with console.progress(f"train {args.model}") as progress:
         result = train_network(args.model, args.data, args.output, settings, progress)
     low, high = result["test"]["interval_95"]

@@ -35,7 +35,8 @@ def test_help_imports_nothing_heavy():
         "import sys\n"
         "from neuroemo import cli\n"
         "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'spikingjelly', 'matplotlib', 'av', 'cv2', 'sklearn', 'h5py', 'rich'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'spikingjelly', 'matplotlib', 'av', 'cv2', 'sklearn', 'h5py', 'rich'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

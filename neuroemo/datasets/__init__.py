@@ -1,0 +1,1 @@
+"""Labelled clips: folders of videos, the prepared HDF5 store, and the procedural faces."""

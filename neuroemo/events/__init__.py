@@ -1,0 +1,1 @@
+"""From video to simulated events: decoding, the paper's frame difference, clips and event files."""

@@ -49,7 +49,8 @@ class TrainingError(NeuroEmoError):
 class TrainSettings:
     """How to train. ``augment`` mirrors clips and shifts them by up to ``shift`` pixels.
 
-    ``layerwise`` scales each layer's gradient to the length of its weights (``scale_by_layer``); without it
+    ``threads`` is how many processor threads torch uses: with one, the numbers are the same whatever the
+    machine's number of cores. ``layerwise`` scales each layer's gradient to the length of its weights (``scale_by_layer``); without it
     the optimiser is plain SGD with momentum.
     """
 
@@ -61,6 +62,7 @@ class TrainSettings:
     augment: bool = True
     shift: int = 2
     layerwise: bool = True
+    threads: int = 1
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train, all at once."""
@@ -70,6 +72,7 @@ class TrainSettings:
                 ("epochs", self.epochs),
                 ("batch", self.batch),
                 ("learning_rate", self.learning_rate),
+                ("threads", self.threads),
             )
             if not value > 0
         ]
@@ -112,6 +115,7 @@ def train(
     import torch
 
     _check_fit(spec, store)
+    torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     network = build_network(spec)
     optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=settings.momentum)

@@ -130,3 +130,12 @@ def test_huge_threshold_does_not_fit(exported, tmp_path):
 def test_no_clips_is_an_input_error(exported):
     with pytest.raises(InputError, match="no clips to verify with"):
         export_model(exported[0], [], dt_us=1.0)
+
+
+def test_a_silent_layer_proves_nothing(exported, tmp_path):
+    network, _, clips, _ = exported
+    result = export_model(network, np.zeros_like(clips[:, :2]), out=tmp_path / "b", dt_us=1.0, first_frame="float")
+    assert not result.ok
+    assert "E410" in {finding.code for finding in result.findings}
+    assert result.to_dict()["exit_code"] == 5
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["verdict"] == "FAILED"

@@ -73,9 +73,9 @@ def test_other_settings_do_not_continue_a_run(tmp_path, store):
 
 
 def test_diverging_training_says_so(tmp_path, store):
+    broken = FakeStore()
+    broken.data[:] = np.nan
     with pytest.raises(TrainingError, match=r"loss nan in batch 1; limit a finite number\n.*lower the learning rate"):
-        broken = FakeStore()
-        broken.data[:] = np.nan
         loop.train(spec_by_name("tiny-ann"), broken, tmp_path, TrainSettings(epochs=1))
 
 

@@ -1,0 +1,201 @@
+"""A folder of labelled videos: ``DIR/<label>/*.mp4``, with subjects and splits from ``labels.csv``."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw_targets.finding import Finding, InputError
+
+SPLITS = ("train", "val", "test")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+LABELS_FILE = "labels.csv"
+COLUMNS = ("file", "label", "subject", "split")
+MIN_CLIPS = 3
+MAX_LABELS_BYTES = 64 << 20
+
+_SHARE = 0.2
+_LAYOUT = "put the videos into one folder per class: DIR/<label>/*.mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEntry:
+    """One labelled video; ``name`` is its path relative to the root, ``subject`` is "" when unknown."""
+
+    path: Path
+    name: str
+    label: str
+    subject: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFolder:
+    """The videos of a folder, sorted by name, with the sorted classes and the warnings of the scan."""
+
+    root: Path
+    entries: tuple[VideoEntry, ...]
+    classes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def scan_folder(root: str | Path, *, seed: int = 0, require_classes: bool = True) -> VideoFolder:
+    """Find the videos of ``root/<label>/`` and give each a label, a subject and a split.
+
+    The label is the folder's name. ``root/labels.csv`` (columns file, label, subject, split; others are
+    ignored) gives subject and split. Without it every class is split 60 : 20 : 20 by a hash of seed and
+    name, and ``findings`` warns that one person may be in several splits. Hidden files and links that
+    lead back are left out.
+
+    Raises ``InputError``, with everything wrong at once: no folder, no videos, a class with fewer than 3
+    clips, a single class (with ``require_classes``), or a ``labels.csv`` that does not fit the folder.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        fix = _LAYOUT if folder.exists() else "check the path"
+        raise InputError(Finding("E730", "error", str(folder), "not a folder", fix=fix))
+    found = list(_find_videos(folder))
+    if not found:
+        suffixes = " ".join(VIDEO_SUFFIXES)
+        raise InputError(Finding("E731", "error", str(folder), "no videos found", suffixes, fix=_LAYOUT))
+    table = folder / LABELS_FILE
+    errors = _class_findings(folder, found, require_classes)
+    if table.is_file():
+        entries, table_errors = _with_table(table, found)
+        warnings: tuple[Finding, ...] = ()
+        errors += table_errors
+    else:
+        entries, warnings = _with_random_split(folder, found, seed)
+    if errors:
+        raise InputError(errors)
+    return VideoFolder(folder, tuple(entries), tuple(sorted({entry.label for entry in entries})), warnings)
+
+
+def _find_videos(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield (name, label, path) of every visible video, sorted by name; deeper folders are not classes."""
+    try:
+        for label in sorted(item for item in os.listdir(folder) if not item.startswith(".")):
+            directory = folder / label
+            if not directory.is_dir():
+                continue
+            for item in sorted(os.listdir(directory)):
+                path = directory / item
+                visible = not item.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES
+                if visible and path.is_file():
+                    yield f"{label}/{item}", label, path
+    except OSError as error:
+        found = f"cannot be read: {error.strerror or error}"
+        fix = "check the rights of the folder"
+        raise InputError(Finding("E730", "error", str(folder), found, fix=fix)) from error
+
+
+def _class_findings(folder: Path, found: list[tuple[str, str, Path]], require_classes: bool) -> list[Finding]:
+    counts = Counter(label for _, label, _ in found)
+    findings = []
+    if require_classes and len(counts) < 2:
+        name = f"only one class, {next(iter(counts))!r}"
+        findings.append(Finding("E732", "error", str(folder), name, "at least 2 classes", fix=_LAYOUT))
+    for label, count in sorted(counts.items()):
+        if count < MIN_CLIPS:
+            fix = "add videos, or remove the class"
+            limit = f"at least {MIN_CLIPS}, one for each split"
+            node = f"{folder.name}/{label}"
+            findings.append(Finding("E733", "error", node, f"{count} clip(s)", limit, fix=fix))
+    return findings
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+
+
+def _with_random_split(
+    folder: Path, found: list[tuple[str, str, Path]], seed: int
+) -> tuple[list[VideoEntry], tuple[Finding, ...]]:
+    """Split every class by the hash of its names; stable under every version of every library."""
+    split_of: dict[str, str] = {}
+    for label in {label for _, label, _ in found}:
+        names = sorted((name for name, other, _ in found if other == label), key=lambda n: _rank(seed, n))
+        held_out = max(1, round(_SHARE * len(names)))
+        for index, name in enumerate(names):
+            split_of[name] = "val" if index < held_out else "test" if index < 2 * held_out else "train"
+    entries = [VideoEntry(path, name, label, "", split_of[name]) for name, label, path in found]
+    text = f"no {LABELS_FILE}: split at random by clip, the same person may be in several splits"
+    fix = f"write {LABELS_FILE} with the columns {','.join(COLUMNS)}"
+    return entries, (Finding("W730", "warning", str(folder), text, fix=fix),)
+
+
+def _with_table(table: Path, found: list[tuple[str, str, Path]]) -> tuple[list[VideoEntry], list[Finding]]:
+    """Join the videos with the rows of ``labels.csv``; return the entries and all that does not fit."""
+    rows, findings = _read_rows(table)
+    if findings:
+        return [], findings
+    known = {name: (label, path) for name, label, path in found}
+    entries: dict[str, VideoEntry] = {}
+    for line, row in rows:
+        name = row["file"].replace("\\", "/").removeprefix("./")
+        problem = _row_problem(row, name, known, entries)
+        if problem:
+            findings.append(Finding("E736", "error", f"{table}:{line}", *problem))
+        elif name in known:
+            entries[name] = VideoEntry(known[name][1], name, known[name][0], row["subject"], row["split"])
+    mentioned = {row["file"].replace("\\", "/").removeprefix("./") for _, row in rows}
+    for name in sorted(set(known) - mentioned):
+        fix = "add a row, or remove the file"
+        findings.append(Finding("E737", "error", name, f"video without a row in {LABELS_FILE}", fix=fix))
+    findings += _subject_findings(table, entries.values())
+    return [entries[name] for name in sorted(entries)], findings
+
+
+def _row_problem(
+    row: dict[str, str], name: str, known: dict[str, tuple[str, Path]], seen: dict[str, VideoEntry]
+) -> tuple[str, str] | None:
+    """Return (what is wrong, the limit) of one row, or None."""
+    if name not in known:
+        return f"file {row['file']!r} not found", "a video below the folder, as <label>/<name>"
+    if name in seen:
+        return f"file {name!r} listed twice", "one row per file"
+    if row["label"] != known[name][0]:
+        return f"label {row['label']!r} of {name!r}", f"the folder's name, {known[name][0]!r}"
+    if row["split"] not in SPLITS:
+        return f"unknown split {row['split']!r}", " ".join(SPLITS)
+    if not row["subject"]:
+        return f"no subject for {name!r}", "a name"
+    return None
+
+
+def _read_rows(table: Path) -> tuple[list[tuple[int, dict[str, str]]], list[Finding]]:
+    """Return the (line number, row) pairs of a table, or what makes it unreadable."""
+    fix = f"write it as UTF-8 with the columns {','.join(COLUMNS)}"
+    try:
+        if table.stat().st_size > MAX_LABELS_BYTES:
+            limit = f"{MAX_LABELS_BYTES >> 20} MiB"
+            return [], [Finding("E734", "error", str(table), "file too large", limit, fix=fix)]
+        with table.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle, strict=True)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                found = f"missing column(s) {', '.join(missing)}"
+                return [], [Finding("E735", "error", str(table), found, ",".join(COLUMNS), fix=fix)]
+            rows = [(reader.line_num, {column: (row[column] or "").strip() for column in COLUMNS}) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return [], [Finding("E734", "error", str(table), f"cannot be read: {error}", fix=fix)]
+    return rows, []
+
+
+def _subject_findings(table: Path, entries: Iterable[VideoEntry]) -> list[Finding]:
+    """Return a finding for every subject that is in two splits: its looks would leak into the test."""
+    splits: dict[str, set[str]] = {}
+    for entry in entries:
+        splits.setdefault(entry.subject, set()).add(entry.split)
+    fix = "move all clips of a person into one split"
+    findings = []
+    for name, where in sorted(splits.items()):
+        if len(where) > 1:
+            found = f"subject {name!r} in {' and '.join(sorted(where))}"
+            findings.append(Finding("E738", "error", str(table), found, "one split", fix=fix))
+    return findings
