@@ -56,7 +56,8 @@ def summary(rows: list[dict[str, Any]], function: Any) -> dict[str, float]:
 def write_table(path: Path, result: dict[str, Any]) -> None:
     """Replace the table between the marks of a Markdown file."""
     lines = [
-        "| seed | float | 8-bit | Lava (clips) | ANN twin | mean-frame baseline | chance | labels kept | spikes compared with Lava | differ | SNN / with neurons / ANN, µJ | s |",
+        "| seed | float | 8-bit | Lava (clips) | ANN twin | mean-frame baseline | chance | labels kept "
+        "| spikes compared with Lava | differ | SNN / with neurons / ANN, µJ | s |",
         "| --- " * 12 + "|",
     ]
     for row in result["rows"]:
@@ -72,7 +73,8 @@ def write_table(path: Path, result: dict[str, Any]) -> None:
         lines.append(
             f"| {row['seed']} | {share['float']} | {share['quantised']} | {share['lava']} ({row['clips']['lava']}) "
             f"| {share['ann']} | {share['trivial']} | {share['chance']} | {100 * row['label_agreement']:.1f} % "
-            f"| {row['lava']['compared_spikes']:,} | {row['lava']['mismatched_spikes']} | {energy} | {row['seconds']:.0f} |"
+            f"| {row['lava']['compared_spikes']:,} | {row['lava']['mismatched_spikes']} | {energy} "
+            f"| {row['seconds']:.0f} |"
         )
     means = [f"{100 * result['mean'][name]:.1f} ± {100 * result['spread'][name]:.1f} %" for name in NAMES]
     lines.append(f"| mean ± sd | {' | '.join(means)} | | | | | |")

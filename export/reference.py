@@ -30,13 +30,19 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float64"]
 
+TIE = 1e-5
+"""Distance from the threshold, relative to it (at least to 1), below which float32 rounding may decide."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """Spikes of every neuron layer, uint8 [T, N, ...], and membrane potentials of the last one before reset."""
+    """Spikes of every neuron layer, uint8 [T, N, ...].
+
+    ``ties`` marks, bool [T, N, ...], where a potential came so close to its threshold that rounding decides.
+    """
 
     spikes: dict[str, Array]
-    membrane: Array
+    ties: dict[str, Array]
 
     @property
     def output(self) -> Array:
@@ -54,7 +60,8 @@ def run_graph(
     """Run ``clips`` [T, N, C, H, W] through ``graph`` and record all spikes.
 
     With ``teacher`` (spikes by neuron layer name) every layer that it names hands on the teacher's spikes
-    in place of its own, so that each layer is judged on correct inputs alone.
+    in place of its own, and is reset where the teacher fired: each decision of each neuron is then judged
+    on its own, from the teacher's inputs and the teacher's past.
 
     Raises:
         ValueError: the clips do not have the graph's input shape.
@@ -65,39 +72,39 @@ def run_graph(
         raise ValueError(f"clips are {clips.shape[2:]} per frame, the graph takes {graph.input_shape}")
     value = torch.from_numpy(np.ascontiguousarray(clips)).to(getattr(torch, precision))
     spikes: dict[str, Array] = {}
-    membrane = np.zeros(0)
+    ties: dict[str, Array] = {}
     with torch.no_grad():
         for node in graph.nodes:
             if isinstance(node, LIF):
-                value, membrane = _integrate(node, value, keep_membrane=node is graph.neurons()[-1])
-                spikes[node.name] = value.to(torch.uint8).numpy()
-                if teacher is not None and node.name in teacher:
-                    value = torch.from_numpy(teacher[node.name]).to(value.dtype)
+                told = None if teacher is None or node.name not in teacher else torch.from_numpy(teacher[node.name])
+                fired, near = _integrate(node, value, told)
+                spikes[node.name], ties[node.name] = fired.to(torch.uint8).numpy(), near.numpy()
+                value = (fired if told is None else told).to(value.dtype)
             else:
                 value = _apply(node, value)
-    return ReferenceRun(spikes, membrane)
+    return ReferenceRun(spikes, ties)
 
 
-def _integrate(node: LIF, drive: torch.Tensor, *, keep_membrane: bool) -> tuple[torch.Tensor, Array]:
-    """Integrate the drive [T, N, ...] of one neuron layer over time; return spikes and membrane."""
+def _integrate(node: LIF, drive: torch.Tensor, told: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integrate the drive [T, N, ...] of one layer over time; return where it fired and where rounding decided."""
     import torch
 
     v = torch.full_like(drive[0], node.rest)
     u = torch.zeros_like(drive[0])
-    spikes = torch.empty_like(drive)
-    trace = np.zeros(drive.shape, dtype=np.float32) if keep_membrane else np.zeros(0)
+    spikes = torch.empty(drive.shape, dtype=torch.bool)
+    ties = torch.empty(drive.shape, dtype=torch.bool)
+    close = TIE * max(1.0, abs(node.threshold))
     for step, x in enumerate(drive):
         u = x if node.current_decay == 1.0 else u * (1.0 - node.current_decay) + x
         v = v - (v - node.rest) * node.decay + u * node.gain
-        if keep_membrane:
-            trace[step] = v.numpy()
-        fired = v >= node.threshold if node.inclusive else v > node.threshold
-        spikes[step] = fired
+        spikes[step] = v >= node.threshold if node.inclusive else v > node.threshold
+        ties[step] = (v - node.threshold).abs() < close
+        reset = spikes[step] if told is None else told[step].bool()
         if node.reset == "zero":
-            v = torch.where(fired, torch.full_like(v, node.rest), v)
+            v = torch.where(reset, torch.full_like(v, node.rest), v)
         else:
-            v = v - fired * (node.threshold - node.rest)
-    return spikes, trace
+            v = v - reset * (node.threshold - node.rest)
+    return spikes, ties
 
 
 def _apply(node: Node, value: torch.Tensor) -> torch.Tensor:

@@ -63,7 +63,8 @@ _FINDING = {
     "over?": "text", "fix?": "text",
 }  # fmt: skip
 _VERIFY = {
-    "compared": "count", "captured_mismatches": "count", "folded_mismatches": "count", "chip_mismatches": "count",
+    "compared": "count", "captured_mismatches": "count", "folded_mismatches": "count",
+    "folded_ties?": "count", "chip_mismatches": "count",
     "rate_float": "fraction", "rate_chip": "fraction", "agreement": "fraction", "agreement_end_to_end": "fraction",
 }  # fmt: skip
 _CHIP_LAYER = {
@@ -96,7 +97,7 @@ SPECIFICATION: dict[str, Any] = {
         "name": "text", "neuron": "text", "threshold": "number", "parameters": "count", "layers": [_MODULE],
     },
     "training?": {"snn?": _HISTORY, "ann?": _HISTORY},
-    "steps?": {"before?": _CURVE, "during?": _CURVE, "after?": _CURVE, "clips?": "count"},
+    "steps?": {"before?": _CURVE, "during?": _CURVE, "after?": _CURVE, "clips?": "count", "split?": "text"},
     "export": {
         "target": "text", "bundle?": "text", "file_bytes?": "count", "ok": "flag", "label_agreement?": "fraction",
         "rate_error_mean?": "number", "clips?": "count", "findings": [_FINDING], "layers": [_CHIP_LAYER],

@@ -50,8 +50,8 @@ class TrainSettings:
     """How to train. ``augment`` mirrors clips and shifts them by up to ``shift`` pixels.
 
     ``threads`` is how many processor threads torch uses: with one, the numbers are the same whatever the
-    machine's number of cores. ``layerwise`` scales each layer's gradient to the length of its weights (``scale_by_layer``); without it
-    the optimiser is plain SGD with momentum.
+    machine's number of cores. ``layerwise`` scales each layer's gradient to the length of its weights
+    (``scale_by_layer``); without it the optimiser is plain SGD with momentum.
     """
 
     epochs: int = 12

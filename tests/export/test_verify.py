@@ -1,0 +1,73 @@
+"""The comparison finds what is planted, and blames the right layer and the right stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from export.exporter import model_spikes
+from export.verify import Tolerance, verify
+from hw_targets.graph import Conv2d
+from hw_targets.registry import get_target
+
+
+def compared(exported, *, captured=None, folded=None, chip=None):
+    network, _, clips, compiled = exported
+    spikes = model_spikes(network, clips, 1.0)
+    return verify(
+        captured or compiled.captured,
+        folded or compiled.folded,
+        chip or compiled.chip,
+        get_target("loihi2"),
+        [
+            (clips[:, :4], {k: v[:, :4] for k, v in spikes.items()}),
+            (clips[:, 4:], {k: v[:, 4:] for k, v in spikes.items()}),
+        ],
+        Tolerance(label_agreement=0.5),
+    )
+
+
+def scaled(graph, name, factor):
+    nodes = [
+        replace(node, weight=node.weight * factor) if isinstance(node, Conv2d) and node.name == name else node
+        for node in graph.nodes
+    ]
+    return graph.replace_nodes(tuple(nodes))
+
+
+def test_a_right_export_has_no_findings_and_counts_every_clip(exported):
+    result = compared(exported)
+    assert result.findings == []
+    assert len(result.rates_float) == 8
+    assert [layer.captured_mismatches for layer in result.layers] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("stage", "code"), [("captured", "E411"), ("folded", "E412")])
+def test_a_wrong_weight_blames_its_layer_and_stage(exported, stage, code):
+    graph = scaled(getattr(exported[3], stage), "features.4", 1.02)
+    found = compared(exported, **{stage: graph}).findings
+    assert [(finding.code, finding.node) for finding in found] == [(code, "features.6")]
+
+
+def test_a_ruined_chip_layer_is_found(exported):
+    chip = exported[3].chip
+    layers = (chip.layers[0], replace(chip.layers[1], threshold=chip.layers[1].threshold // 2), *chip.layers[2:])
+    codes = {(finding.code, finding.node) for finding in compared(exported, chip=replace(chip, layers=layers)).findings}
+    assert ("E413", "features.6") in codes
+    assert not {node for code, node in codes if code == "E413"} - {"features.6"}
+
+
+def test_teacher_forcing_stops_errors_from_spreading(exported):
+    graph = scaled(exported[3].folded, "features.0", 1.5)
+    result = compared(exported, folded=graph)
+    assert result.layers[0].folded_mismatches > 0
+    assert [layer.folded_mismatches for layer in result.layers[1:]] == [0, 0, 0]
+
+
+def test_rates_are_those_of_the_spikes(exported):
+    network, spec, clips, _ = exported
+    last = list(model_spikes(network, clips, 1.0).values())[-1]
+    by_hand = np.stack([last[:, :, :10].mean(axis=(0, 2)), last[:, :, 10:].mean(axis=(0, 2))], axis=1)
+    np.testing.assert_allclose(compared(exported).rates_float, by_hand)
