@@ -7,6 +7,7 @@ the model itself produced before it. What matters to the user, rates and labels,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -195,12 +196,20 @@ def _findings(result: Verification, tolerance: Tolerance) -> Iterator[Finding]:
                 "train longer, clip outlying weights, or fine-tune with quantisation",
             )
     if result.label_agreement < tolerance.label_agreement:
+        # On few clips a share below the tolerance is chance; it is an error when it cannot be.
+        beyond_chance = _upper_bound(result.label_agreement, len(result.rates_float)) < tolerance.label_agreement
         yield Finding(
-            "E414",
-            "error",
+            "E414" if beyond_chance else "W414",
+            "error" if beyond_chance else "warning",
             "labels",
-            f"{result.label_agreement:.2%} of the labels survive quantisation",
+            f"{result.label_agreement:.2%} of the labels of {len(result.rates_float)} clips survive quantisation",
             f"{tolerance.label_agreement:.0%}",
             f"{tolerance.label_agreement - result.label_agreement:.2%}",
             "train longer: clips near the decision boundary flip first",
         )
+
+
+def _upper_bound(share: float, clips: int, z: float = 1.959964) -> float:
+    """Return the upper end of the 95 % Wilson interval of a share of ``clips``."""
+    spread = z * math.sqrt(share * (1 - share) / clips + z * z / (4 * clips * clips))
+    return (share + z * z / (2 * clips) + spread) / (1 + z * z / clips)

@@ -178,4 +178,4 @@ def _reproduce(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="folder that holds report.json")
+    parser.add_argument("folder", type=Path, help="folder that holds report.json")

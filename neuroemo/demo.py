@@ -39,21 +39,21 @@ class DemoSettings:
     @property
     def model(self) -> str:
         """Name of the network's preset."""
-        return "tiny" if self.small else "demo"
+        return "demo-small" if self.small else "demo"
 
     def faces(self) -> FacesSettings:
         """Return what faces to render."""
         from neuroemo.datasets.faces import FacesSettings
 
         if self.small:
-            return FacesSettings(subjects=10, clips_per_subject=8, size=64, fps=15.0, frames=10, seed=self.seed)
+            return FacesSettings(subjects=15, clips_per_subject=12, size=64, fps=15.0, frames=15, seed=self.seed)
         return FacesSettings(subjects=50, clips_per_subject=24, size=96, fps=15.0, frames=18, seed=self.seed)
 
     def training(self) -> TrainSettings:
         """Return how to train the network and its twin."""
         from neuroemo.training.loop import TrainSettings
 
-        return TrainSettings(epochs=2 if self.small else 14, seed=self.seed)
+        return TrainSettings(epochs=10 if self.small else 14, seed=self.seed)
 
     def events(self) -> FrameDiffSettings:
         """Return how to make events: the paper's simulation at the preset's size and steps."""

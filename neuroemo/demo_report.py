@@ -30,7 +30,9 @@ def assemble(settings: DemoSettings, results: dict[str, Any], timings: dict[str,
     lava = results["lava"]
     return {
         "schema": 1,
-        "title": "NeuroEmo demo" + (": synthetic faces" if settings.videos is None else f": {settings.videos.name}"),
+        "title": "NeuroEmo demo"
+        + (", small" if settings.small else "")
+        + (": synthetic faces" if settings.videos is None else f": {settings.videos.name}"),
         "tool": {"name": "neuroemo", "version": version("neuroemo")},
         "command": _command(settings),
         **_accuracy(results, store),

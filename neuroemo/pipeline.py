@@ -11,7 +11,7 @@ import numpy as np
 
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
-from hw_targets.readout import group_rates, predicted_class
+from hw_targets.readout import group_rates
 
 if TYPE_CHECKING:
     from neuroemo.datasets.store import ClipStore
@@ -57,6 +57,17 @@ def train_network(
     from neuroemo.models.emotion import spec_by_name
     from neuroemo.training import baseline, loop
 
+    if data.is_dir():
+        raise InputError(
+            Finding(
+                "E082",
+                "error",
+                str(data),
+                "a folder",
+                "a file of prepared events",
+                fix=f"prepare it first: neuroemo events {data} -o clips.h5",
+            )
+        )
     store = ClipStore.open(data)
     spec = spec_by_name(
         model,
@@ -93,9 +104,20 @@ def evaluate_checkpoint(
 
     network, description = loop.load_trained(checkpoint)
     store = open_data(data, description.events, progress)
-    _same_classes(description.classes, store)
     indices = chosen_clips(store, data, split)
-    result = loop.evaluate(network, description.spec, store, indices)
+    labels = labels_of(store, indices, description.classes)
+    if labels is None:
+        raise InputError(
+            Finding(
+                "E081",
+                "error",
+                "classes",
+                f"the data have {', '.join(store.classes)}",
+                ", ".join(description.classes),
+                fix="name the folders of the videos like the classes that the network was trained on",
+            )
+        )
+    result = loop.evaluate(network, description.spec, store, indices, labels)
     rates = result.votes.mean(axis=0)
     return {
         "ok": True,
@@ -105,18 +127,12 @@ def evaluate_checkpoint(
     }
 
 
-def _same_classes(classes: tuple[str, ...], store: ClipStore) -> None:
-    if tuple(store.classes) != classes:
-        raise InputError(
-            Finding(
-                "E081",
-                "error",
-                "classes",
-                f"the data have {', '.join(store.classes)}",
-                ", ".join(classes),
-                fix="name the folders of the videos like the classes that the network was trained on",
-            )
-        )
+def labels_of(store: ClipStore, indices: Array, classes: tuple[str, ...]) -> Array | None:
+    """Return the labels of clips as indices into a network's classes; None if the data name others (or none)."""
+    if not set(store.classes) <= set(classes):
+        return None
+    place = np.array([classes.index(name) for name in store.classes])
+    return place[np.asarray(store.labels)[indices]]
 
 
 def _answers(store: ClipStore, indices: Array, rates: Array, classes: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -232,9 +248,9 @@ def simulate_bundle(
             rates = group_rates(judged.run.output, chip.voting)
     result["classes"] = list(description.classes)
     result["answers"] = _answers(store, indices, rates, description.classes)
-    if tuple(store.classes) == description.classes:
-        right = int((rates.argmax(axis=1) == np.asarray(store.labels)[indices]).sum())
-        result["accuracy"] = right / len(indices)
+    labels = labels_of(store, indices, description.classes)
+    if labels is not None:
+        result["accuracy"] = float((rates.argmax(axis=1) == labels).mean())
     return result
 
 
@@ -274,8 +290,3 @@ def compare_runs(ours: dict[str, Array], judge: dict[str, Array]) -> dict[str, A
         "first_mismatch": first,
         "layers": layers,
     }
-
-
-def accuracy_of(spikes: Array, voting: int, labels: Array) -> float:
-    """Return the share of clips whose voted class is the label."""
-    return float((predicted_class(spikes, voting) == labels).mean())

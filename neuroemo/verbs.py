@@ -242,8 +242,8 @@ def report(args: Namespace, console: Console) -> int:
     """Write report.html anew from report.json."""
     from neuroemo.report.html import write_report
 
-    write_report(args.run / "report.json", args.run / "report.html")
-    console.show({"ok": True, "report": str(args.run / "report.html")}, f"wrote {args.run / 'report.html'}")
+    write_report(args.folder / "report.json", args.folder / "report.html")
+    console.show({"ok": True, "report": str(args.folder / "report.html")}, f"wrote {args.run / 'report.html'}")
     return 0
 
 

@@ -16,6 +16,7 @@ SPLITS = ("train", "val", "test")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 LABELS_FILE = "labels.csv"
 COLUMNS = ("file", "label", "subject", "split")
+UNLABELLED = "unlabelled"
 MIN_CLIPS = 3
 MAX_LABELS_BYTES = 64 << 20
 
@@ -52,6 +53,9 @@ def scan_folder(root: str | Path, *, seed: int = 0, require_classes: bool = True
     name, and ``findings`` warns that one person may be in several splits. Hidden files and links that
     lead back are left out.
 
+    Without ``require_classes`` the folder is to be answered, not learnt from: one class or one clip will do,
+    videos that lie in ``root`` itself are taken as "unlabelled", and without ``labels.csv`` all are test clips.
+
     Raises ``InputError``, with everything wrong at once: no folder, no videos, a class with fewer than 3
     clips, a single class (with ``require_classes``), or a ``labels.csv`` that does not fit the folder.
     """
@@ -60,17 +64,21 @@ def scan_folder(root: str | Path, *, seed: int = 0, require_classes: bool = True
         fix = _LAYOUT if folder.exists() else "check the path"
         raise InputError(Finding("E730", "error", str(folder), "not a folder", fix=fix))
     found = list(_find_videos(folder))
+    if not found and not require_classes:
+        found = list(_find_unlabelled(folder))
     if not found:
         suffixes = " ".join(VIDEO_SUFFIXES)
         raise InputError(Finding("E731", "error", str(folder), "no videos found", suffixes, fix=_LAYOUT))
     table = folder / LABELS_FILE
-    errors = _class_findings(folder, found, require_classes)
+    errors = _class_findings(folder, found) if require_classes else []
     if table.is_file():
         entries, table_errors = _with_table(table, found)
         warnings: tuple[Finding, ...] = ()
         errors += table_errors
-    else:
+    elif require_classes:
         entries, warnings = _with_random_split(folder, found, seed)
+    else:
+        entries, warnings = [VideoEntry(path, name, label, "", "test") for name, label, path in found], ()
     if errors:
         raise InputError(errors)
     return VideoFolder(folder, tuple(entries), tuple(sorted({entry.label for entry in entries})), warnings)
@@ -94,10 +102,17 @@ def _find_videos(folder: Path) -> Iterator[tuple[str, str, Path]]:
         raise InputError(Finding("E730", "error", str(folder), found, fix=fix)) from error
 
 
-def _class_findings(folder: Path, found: list[tuple[str, str, Path]], require_classes: bool) -> list[Finding]:
+def _find_unlabelled(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield (name, "unlabelled", path) of the visible videos that lie in the folder itself, sorted by name."""
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            yield path.name, UNLABELLED, path
+
+
+def _class_findings(folder: Path, found: list[tuple[str, str, Path]]) -> list[Finding]:
     counts = Counter(label for _, label, _ in found)
     findings = []
-    if require_classes and len(counts) < 2:
+    if len(counts) < 2:
         name = f"only one class, {next(iter(counts))!r}"
         findings.append(Finding("E732", "error", str(folder), name, "at least 2 classes", fix=_LAYOUT))
     for label, count in sorted(counts.items()):

@@ -205,11 +205,13 @@ def prepare_store(
     workers: int = 2,
     progress: Progress | None = None,
     force: bool = False,
+    require_classes: bool = True,
 ) -> ClipStore:
     """Decode and simulate every video of a folder into one store file, and open it.
 
     The content depends on the videos, the labels and the settings alone, not on ``workers``. The file is
     written beside its place and moved there when complete. ``progress(done, total)`` is called per clip.
+    ``require_classes`` as in ``scan_folder``: False for videos to be answered, not learnt from.
 
     Raises ``InputError`` for a folder that ``scan_folder`` refuses, for an existing ``out`` without
     ``force``, and for broken videos, all of them at once; then nothing is written.
@@ -218,7 +220,7 @@ def prepare_store(
     if target.exists() and not force:
         fix = "give another path, or force=True to replace it"
         raise InputError(Finding("E744", "error", str(target), "exists already", fix=fix))
-    folder = scan_folder(root)
+    folder = scan_folder(root, require_classes=require_classes)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +312,7 @@ def open_clips(
             raise InputError(Finding("E746", "error", str(source), found, limit, fix=fix))
         return store
     wanted = settings or FrameDiffSettings()
-    folder = scan_folder(source)
+    folder = scan_folder(source, require_classes=False)
     cache = Path(cache_dir) if cache_dir is not None else source / ".neuroemo"
     target = cache / f"clips-{_folder_key(folder, wanted)}.h5"
     if target.is_file():
@@ -318,7 +320,7 @@ def open_clips(
             return ClipStore.open(target)
         except InputError:
             pass  # a damaged cache is made again
-    return prepare_store(source, target, wanted, workers=workers, progress=progress, force=True)
+    return prepare_store(source, target, wanted, workers=workers, progress=progress, force=True, require_classes=False)
 
 
 def _folder_key(folder: VideoFolder, settings: FrameDiffSettings) -> str:

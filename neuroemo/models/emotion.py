@@ -86,6 +86,8 @@ SPECS: dict[str, EmotionSpec] = {
         EmotionSpec("ann", neuron="relu"),
         EmotionSpec("demo", size=48, steps=16, channels=(12, 16, 16), hidden=64),
         EmotionSpec("demo-ann", size=48, steps=16, channels=(12, 16, 16), hidden=64, neuron="relu"),
+        EmotionSpec("demo-small", size=32, steps=14, channels=(8, 16), hidden=32),
+        EmotionSpec("demo-small-ann", size=32, steps=14, channels=(8, 16), hidden=32, neuron="relu"),
         EmotionSpec("tiny", size=32, steps=8, channels=(4, 8), hidden=16),
         EmotionSpec("tiny-ann", size=32, steps=8, channels=(4, 8), hidden=16, neuron="relu"),
     )
@@ -153,7 +155,7 @@ def _spikingjelly(module: str) -> Any:
     import importlib
     import io
 
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return importlib.import_module(f"spikingjelly.activation_based.{module}")
 
 

@@ -153,10 +153,15 @@ def describe(spec: EmotionSpec, store: ClipStore) -> Description:
     return Description(spec, store.settings, tuple(store.classes), 1e6 / float(np.median(store.index.fps)))
 
 
-def evaluate(network: nn.Module, spec: EmotionSpec, store: ClipStore, indices: Array) -> Evaluation:
-    """Run the clips of a store at ``indices`` through the network and score its answers."""
+def evaluate(
+    network: nn.Module, spec: EmotionSpec, store: ClipStore, indices: Array, labels: Array | None = None
+) -> Evaluation:
+    """Run the clips of a store at ``indices`` through the network and score its answers.
+
+    ``labels`` replace the store's own where its classes are not the network's.
+    """
     votes = np.concatenate([votes_of(network, spec, store.batch(part)) for part in in_parts(indices, 32)], axis=1)
-    labels = np.asarray(store.labels)[indices]
+    labels = np.asarray(store.labels)[indices] if labels is None else labels
     predicted = votes.mean(axis=0).argmax(axis=1)
     return Evaluation(votes, predicted, labels, score(predicted, labels), step_curve(votes, labels))
 

@@ -43,7 +43,7 @@ def wilson_interval(correct: int, clips: int, z: float = 1.959964) -> tuple[floa
     """Return the Wilson score interval: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
 
     >>> [round(bound, 4) for bound in wilson_interval(26, 125)]
-    [0.1461, 0.2874]
+    [0.1461, 0.2873]
     """
     if clips == 0:
         return (0.0, 1.0)

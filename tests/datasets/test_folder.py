@@ -147,3 +147,25 @@ def test_table_with_byte_order_mark_and_windows_paths(folder):
     rows = [row.replace("/", "\\") for row in table_rows()]
     (folder / "labels.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
     assert len(scan_folder(folder).entries) == 10
+
+
+def test_a_folder_to_be_answered_may_be_anything(tmp_path):
+    (tmp_path / "b.mp4").touch()
+    (tmp_path / "a.MOV").touch()
+    (tmp_path / ".hidden.mp4").touch()
+    (tmp_path / "notes.txt").touch()
+    scan = scan_folder(tmp_path, require_classes=False)
+    assert [(e.name, e.label, e.split) for e in scan.entries] == [
+        ("a.MOV", "unlabelled", "test"),
+        ("b.mp4", "unlabelled", "test"),
+    ]
+    assert findings_of(tmp_path)[0].code == "E731"
+
+
+def test_one_clip_of_one_class_can_be_answered_but_not_learnt_from(tmp_path):
+    (tmp_path / "glad").mkdir()
+    (tmp_path / "glad" / "1.mp4").touch()
+    scan = scan_folder(tmp_path, require_classes=False)
+    assert [(e.label, e.split) for e in scan.entries] == [("glad", "test")]
+    assert scan.findings == ()
+    assert {finding.code for finding in findings_of(tmp_path)} == {"E732", "E733"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.exporter import model_spikes
-from export.verify import Tolerance, verify
+from export.verify import Tolerance, Verification, _findings, verify
 from hw_targets.graph import Conv2d
 from hw_targets.registry import get_target
 
@@ -67,7 +67,21 @@ def test_teacher_forcing_stops_errors_from_spreading(exported):
 
 
 def test_rates_are_those_of_the_spikes(exported):
-    network, spec, clips, _ = exported
+    network, _, clips, _ = exported
     last = list(model_spikes(network, clips, 1.0).values())[-1]
     by_hand = np.stack([last[:, :, :10].mean(axis=(0, 2)), last[:, :, 10:].mean(axis=(0, 2))], axis=1)
     np.testing.assert_allclose(compared(exported).rates_float, by_hand)
+
+
+def few_or_many(agreeing: int, clips: int):
+    rates = np.tile([[0.6, 0.4]], (clips, 1))
+    flipped = rates.copy()
+    flipped[agreeing:] = [0.4, 0.6]
+    result = Verification([], rates, rates, flipped)
+    return [(finding.code, finding.severity) for finding in _findings(result, Tolerance(label_agreement=0.97))]
+
+
+def test_labels_lost_on_few_clips_warn_and_on_many_fail():
+    assert few_or_many(33, 36) == [("W414", "warning")]
+    assert few_or_many(330, 360) == [("E414", "error")]
+    assert few_or_many(36, 36) == []
