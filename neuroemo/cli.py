@@ -93,6 +93,12 @@ def _split(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _data(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--data", type=Path, help=f"{what}: prepared events, or a folder of videos (default: what it was trained on)"
+    )
+
+
 def _event_options(parser: argparse.ArgumentParser, size: int, steps: int) -> None:
     parser.add_argument("--sens", type=float, default=0.001, help="least change of gray in [0, 1] that makes an event")
     parser.add_argument("--size", type=int, default=size, help=f"frame height and width in pixels (default {size})")
@@ -137,7 +143,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="checkpoint folder")
-    parser.add_argument("--data", type=Path, required=True, help="prepared events, or a folder LABEL/*.mp4")
+    _data(parser, "clips to score")
     _split(parser)
 
 
@@ -145,7 +151,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="checkpoint folder")
     parser.add_argument("--target", default="loihi2", help="chip (default loihi2)")
     parser.add_argument("-o", "--output", type=Path, help="bundle folder (default exports/<model>-<target>)")
-    parser.add_argument("--data", type=Path, required=True, help="clips to prove the export on: events or videos")
+    _data(parser, "clips to prove the export on")
     parser.add_argument("--limit", type=int, help="prove it on at most this many clips")
     _split(parser)
     parser.add_argument("--weight-bits", type=int, default=8, choices=range(3, 9), metavar="3..8")
@@ -167,7 +173,7 @@ def _verify(parser: argparse.ArgumentParser) -> None:
 
 def _energy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="checkpoint folder")
-    parser.add_argument("--data", type=Path, required=True, help="clips to count on: events or videos")
+    _data(parser, "clips to count on")
     parser.add_argument("--limit", type=int, help="at most this many clips, evenly spread")
     _split(parser)
     parser.add_argument("--precision", default="fp32", help="number format of the 45 nm prices (default fp32)")

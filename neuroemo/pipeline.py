@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.bundle import write_json
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
 from hw_targets.readout import group_rates
@@ -56,6 +58,7 @@ def train_network(
     from neuroemo.datasets.store import ClipStore
     from neuroemo.models.emotion import spec_by_name
     from neuroemo.training import baseline, loop
+    from neuroemo.training.checkpoint import TRAINING
 
     if data.is_dir():
         raise InputError(
@@ -85,15 +88,19 @@ def train_network(
         progress=lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
     )
     network, description = loop.load_trained(out)
-    return {
+    result = {
         "ok": True,
         "checkpoint": str(out),
+        "data": str(data.resolve()),
+        "settings": asdict(settings),
         "seconds": time.monotonic() - started,
         "history": history,
         "test": loop.evaluate(network, description.spec, store, store.indices("test")).to_dict(),
         "trivial": baseline.mean_frame_baseline(store).to_dict(),
         "chance": baseline.majority_baseline(store).to_dict(),
     }
+    write_json(out / TRAINING, result)
+    return result
 
 
 def evaluate_checkpoint(

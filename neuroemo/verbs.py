@@ -120,7 +120,7 @@ def train(args: Namespace, console: Console) -> int:
         f"test accuracy {result['test']['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
         f"on {result['test']['clips']} clips; mean-frame baseline {result['trivial']['accuracy']:.1%}, "
         f"chance {result['chance']['accuracy']:.1%}\n"
-        f"next: neuroemo export {args.output} --target loihi2 --data {args.data}",
+        f"next: neuroemo export {args.output} --target loihi2",
     )
     return 0
 
@@ -128,9 +128,11 @@ def train(args: Namespace, console: Console) -> int:
 def evaluate(args: Namespace, console: Console) -> int:
     """Score a trained network."""
     from neuroemo.pipeline import evaluate_checkpoint
+    from neuroemo.training.checkpoint import trained_on
 
+    data = args.data or trained_on(args.model)
     with console.progress("evaluate") as progress:
-        result = evaluate_checkpoint(args.model, args.data, args.split, progress)
+        result = evaluate_checkpoint(args.model, data, args.split, progress)
     low, high = result["interval_95"]
     console.show(
         result,
@@ -142,11 +144,12 @@ def evaluate(args: Namespace, console: Console) -> int:
 def export(args: Namespace, console: Console) -> int:
     """Export a checkpoint to a verified bundle."""
     from neuroemo.pipeline import export_checkpoint
+    from neuroemo.training.checkpoint import trained_on
 
     out = args.output or Path("exports") / f"{args.model.name}-{args.target}"
     result = export_checkpoint(
         args.model,
-        args.data,
+        args.data or trained_on(args.model),
         out,
         target=args.target,
         weight_bits=args.weight_bits,
@@ -223,8 +226,10 @@ def verify(args: Namespace, console: Console) -> int:
 def energy(args: Namespace, console: Console) -> int:
     """Count and price a checkpoint's operations."""
     from neuroemo.energy import energy_text, measure_energy
+    from neuroemo.training.checkpoint import trained_on
 
-    result = measure_energy(args.model, args.data, limit=args.limit, precision=args.precision, split=args.split)
+    data = args.data or trained_on(args.model)
+    result = measure_energy(args.model, data, limit=args.limit, precision=args.precision, split=args.split)
     console.show(result, energy_text(result))
     return 0
 

@@ -56,6 +56,7 @@ def test_help_is_fast_enough_to_be_asked_for():
         (["fly"], 2),
         ([], 2),
         (["train"], 2),
+        (["evaluate", "none"], 2),
         (["train", "--data", "none.h5", "-o", "x"], 2),
         (["evaluate", "none", "--data", "none.h5"], 2),
         (["export", "none", "--data", "none.h5", "--target", "loihi2"], 2),
@@ -228,3 +229,16 @@ def test_a_folder_is_no_training_data_yet(capsys, tmp_path, videos):
     code, _, err = run(capsys, "train", "--data", videos, "-o", tmp_path / "net")
     assert code == 2
     assert "neuroemo events" in err
+
+
+def test_a_checkpoint_knows_its_data_until_they_are_gone(capsys, trained):
+    capsys.readouterr()
+    code, out, _ = run(capsys, "evaluate", trained / "net", "--json")
+    assert code == 0
+    assert json.loads(out)["clips"] == 2  # the test split, not the whole store
+    (trained / "clips.h5").unlink()
+    code, _, err = run(capsys, "energy", trained / "net")
+    assert code == 2
+    assert "are gone" in err
+    (trained / "net" / "training.json").unlink()
+    assert "does not say" in run(capsys, "export", trained / "net", "-o", trained / "c")[2]

@@ -1,7 +1,7 @@
 """Checkpoints: a folder with ``model.safetensors`` and ``model.json``; nothing in it can run code.
 
-``last.safetensors`` beside them holds what a resumed training needs, in one file, so that a kill between
-two writes cannot mix two epochs.
+``training.json`` says what it was trained on and how that went. ``last.safetensors`` holds what a resumed
+training needs, in one file, so that a kill between two writes cannot mix two epochs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 WEIGHTS, DESCRIPTION, LAST = "model.safetensors", "model.json", "last.safetensors"
+TRAINING = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +178,18 @@ def load_last(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | 
                 fix="delete it to train anew",
             )
         ) from error
+
+
+def trained_on(folder: Path) -> Path:
+    """Return the prepared events that a checkpoint was trained on, if they are still there.
+
+    Raises:
+        InputError: the checkpoint does not say, or the file is gone.
+    """
+    fix = "say which clips to use: --data FILE.h5 or --data DIR"
+    if not (folder / TRAINING).is_file():
+        raise InputError(Finding("E078", "error", str(folder), "does not say what it was trained on", fix=fix))
+    data = Path(str(read_json(folder / TRAINING, "written by `neuroemo train`").get("data", "")))
+    if not data.is_file():
+        raise InputError(Finding("E079", "error", str(data), "the events that it was trained on are gone", fix=fix))
+    return data
