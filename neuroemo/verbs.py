@@ -12,7 +12,8 @@ from neuroemo.console import Console
 
 def demo(args: Namespace, console: Console) -> int:
     """Run the whole pipeline."""
-    from neuroemo.demo import DemoSettings, run_demo
+    from neuroemo.demo.run import run_demo
+    from neuroemo.demo.settings import DemoSettings
     from neuroemo.report.summary import summary_lines
 
     if args.force and args.output.exists():

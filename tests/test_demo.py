@@ -14,8 +14,9 @@ from hw_targets.loihi2.target import Loihi2
 from neuroemo import pipeline
 from neuroemo.console import Console
 from neuroemo.datasets.faces import FacesSettings
-from neuroemo.demo import DemoSettings, run_demo
-from neuroemo.stages import Stages
+from neuroemo.demo.run import run_demo
+from neuroemo.demo.settings import DemoSettings
+from neuroemo.demo.stages import Stages
 from neuroemo.training.loop import TrainSettings
 
 
@@ -137,7 +138,7 @@ def test_damaged_memory_only_costs_time(tmp_path):
 def test_event_picture_shows_polarity():
     frame = np.zeros((2, 2, 2))
     frame[0, 0, 0] = frame[1, 1, 1] = 1
-    from neuroemo.demo_report import event_picture
+    from neuroemo.demo.gather import event_picture
 
     image = event_picture(frame)
     assert image.shape == (4, 4, 3)

@@ -4,64 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from export.bundle import load_chip, write_json
+from export.bundle import write_json
 from hw_targets.finding import Finding, InputError, MissingDependencyError, VerificationError
-from hw_targets.readout import group_rates
-from hw_targets.registry import get_target
 from neuroemo import pipeline
-from neuroemo.stages import Stages
+from neuroemo.demo.settings import DemoSettings
+from neuroemo.demo.stages import Stages
 
 if TYPE_CHECKING:
-    from neuroemo.datasets.faces import FacesSettings
     from neuroemo.datasets.store import ClipStore
-    from neuroemo.events.framediff import FrameDiffSettings
-    from neuroemo.training.loop import TrainSettings
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int, str], None]]]
-
-
-@dataclass(frozen=True, slots=True)
-class DemoSettings:
-    """What the demo runs. ``videos`` None means synthetic faces; ``small`` only shows that everything runs."""
-
-    out: Path
-    videos: Path | None = None
-    small: bool = False
-    seed: int = 0
-    lava_clips: int = 8
-
-    @property
-    def model(self) -> str:
-        """Name of the network's preset."""
-        return "demo-small" if self.small else "demo"
-
-    def faces(self) -> FacesSettings:
-        """Return what faces to render."""
-        from neuroemo.datasets.faces import FacesSettings
-
-        if self.small:
-            return FacesSettings(subjects=15, clips_per_subject=12, size=64, fps=15.0, frames=15, seed=self.seed)
-        return FacesSettings(subjects=50, clips_per_subject=24, size=96, fps=15.0, frames=18, seed=self.seed)
-
-    def training(self) -> TrainSettings:
-        """Return how to train the network and its twin."""
-        from neuroemo.training.loop import TrainSettings
-
-        return TrainSettings(epochs=10 if self.small else 14, seed=self.seed)
-
-    def events(self) -> FrameDiffSettings:
-        """Return how to make events: the paper's simulation at the preset's size and steps."""
-        from neuroemo.events.framediff import FrameDiffSettings
-        from neuroemo.models.emotion import SPECS
-
-        spec = SPECS[self.model]
-        return FrameDiffSettings(size=spec.size, steps=spec.steps, first_frame=spec.first_frame)
 
 
 def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> dict[str, Any]:
@@ -71,7 +27,7 @@ def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> 
         InputError: the videos cannot be used.
         VerificationError: the export, or Lava, does not compute what it should; the report is written first.
     """
-    from neuroemo.demo_report import assemble
+    from neuroemo.demo.gather import assemble
     from neuroemo.report.html import write_report
 
     _check(settings)
@@ -205,32 +161,3 @@ def _energy(settings: DemoSettings) -> dict[str, Any]:
     from neuroemo.energy import measure_energy
 
     return measure_energy(settings.out / "snn", settings.out / "clips.h5")
-
-
-def voting_examples(settings: DemoSettings) -> dict[str, Any]:
-    """Return Figure 3 for one right and one wrong clip: spikes and potentials of the voting neurons on the chip."""
-    store, bundle = _store(settings), settings.out / "bundle"
-    chip = load_chip(bundle)
-    indices = store.indices("test")
-    last = chip.layers[-1]
-    run = get_target("loihi2").simulate(chip, store.batch(indices), probe=(last.name,))
-    rates = group_rates(run.output, chip.voting)
-    margins = np.abs(rates[:, 0] - rates[:, 1:].max(axis=1))
-    right = rates.argmax(axis=1) == np.asarray(store.labels)[indices]
-    examples: dict[str, Any] = {}
-    for name, of_kind in (("right", right), ("wrong", ~right)):
-        chosen = np.flatnonzero(of_kind)
-        examples[name] = None
-        if len(chosen):
-            at = int(chosen[margins[chosen].argmax()])
-            index = int(indices[at])
-            examples[name] = {
-                "clip": str(store.names[index]),
-                "label": str(store.classes[int(store.labels[index])]),
-                "predicted": str(store.classes[int(rates[at].argmax())]),
-                "rates": [float(rate) for rate in rates[at]],
-                "spikes": run.output[:, at].tolist(),
-                "membrane": (run.membrane[last.name][:, at] / (64.0 * last.scale * last.payload)).round(5).tolist(),
-                "threshold": last.threshold / (last.scale * last.payload),
-            }
-    return examples

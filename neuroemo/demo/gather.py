@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.bundle import load_chip
 from hw_targets.graph import Array
+from hw_targets.readout import group_rates
+from hw_targets.registry import get_target
 
 if TYPE_CHECKING:
     from neuroemo.datasets.store import ClipStore
-    from neuroemo.demo import DemoSettings
+    from neuroemo.demo.settings import DemoSettings
 
 STRIP = 6
 """Number of pictures in each film strip."""
@@ -24,7 +27,6 @@ def assemble(settings: DemoSettings, results: dict[str, Any], timings: dict[str,
     from importlib.metadata import version
 
     from neuroemo.datasets.store import ClipStore
-    from neuroemo.demo import voting_examples
 
     store = ClipStore.open(settings.out / "clips.h5")
     lava = results["lava"]
@@ -240,3 +242,34 @@ def _export(result: dict[str, Any]) -> dict[str, Any]:
         "findings": result["findings"],
         "layers": result["layers"],
     }
+
+
+def voting_examples(settings: DemoSettings) -> dict[str, Any]:
+    """Return Figure 3 for one right and one wrong clip: spikes and potentials of the voting neurons on the chip."""
+    from neuroemo.datasets.store import ClipStore
+
+    store, bundle = ClipStore.open(settings.out / "clips.h5"), settings.out / "bundle"
+    chip = load_chip(bundle)
+    indices = store.indices("test")
+    last = chip.layers[-1]
+    run = get_target("loihi2").simulate(chip, store.batch(indices), probe=(last.name,))
+    rates = group_rates(run.output, chip.voting)
+    margins = np.abs(rates[:, 0] - rates[:, 1:].max(axis=1))
+    right = rates.argmax(axis=1) == np.asarray(store.labels)[indices]
+    examples: dict[str, Any] = {}
+    for name, of_kind in (("right", right), ("wrong", ~right)):
+        chosen = np.flatnonzero(of_kind)
+        examples[name] = None
+        if len(chosen):
+            at = int(chosen[margins[chosen].argmax()])
+            index = int(indices[at])
+            examples[name] = {
+                "clip": str(store.names[index]),
+                "label": str(store.classes[int(store.labels[index])]),
+                "predicted": str(store.classes[int(rates[at].argmax())]),
+                "rates": [float(rate) for rate in rates[at]],
+                "spikes": run.output[:, at].tolist(),
+                "membrane": (run.membrane[last.name][:, at] / (64.0 * last.scale * last.payload)).round(5).tolist(),
+                "threshold": last.threshold / (last.scale * last.payload),
+            }
+    return examples

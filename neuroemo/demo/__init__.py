@@ -1,0 +1,1 @@
+"""The whole pipeline in one run, as stages that an interrupted run continues."""
