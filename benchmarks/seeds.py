@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("float", "quantised", "lava", "ann", "trivial", "chance")
+NAMES = ("float", "quantised", "lava", "ann", "linear_events", "trivial", "chance")
 MARKS = ("<!-- seeds: begin -->", "<!-- seeds: end -->")
 
 
@@ -56,9 +56,10 @@ def summary(rows: list[dict[str, Any]], function: Any) -> dict[str, float]:
 def write_table(path: Path, result: dict[str, Any]) -> None:
     """Replace the table between the marks of a Markdown file."""
     lines = [
-        "| seed | float | 8-bit | Lava (clips) | ANN twin | mean-frame baseline | chance | labels kept "
+        "| seed | float | 8-bit | Lava (clips) | ANN twin | linear, summed events | linear, mean frame | chance "
+        "| labels kept "
         "| spikes compared with Lava | differ | SNN / with neurons / ANN, µJ | s |",
-        "| --- " * 12 + "|",
+        "| --- " * 13 + "|",
     ]
     for row in result["rows"]:
         share = {name: f"{100 * row['accuracy'][name]:.1f} %" for name in NAMES}
@@ -72,7 +73,8 @@ def write_table(path: Path, result: dict[str, Any]) -> None:
         )
         lines.append(
             f"| {row['seed']} | {share['float']} | {share['quantised']} | {share['lava']} ({row['clips']['lava']}) "
-            f"| {share['ann']} | {share['trivial']} | {share['chance']} | {100 * row['label_agreement']:.1f} % "
+            f"| {share['ann']} | {share['linear_events']} | {share['trivial']} | {share['chance']} "
+            f"| {100 * row['label_agreement']:.1f} % "
             f"| {row['lava']['compared_spikes']:,} | {row['lava']['mismatched_spikes']} | {energy} "
             f"| {row['seconds']:.0f} |"
         )

@@ -97,6 +97,7 @@ def train_network(
         "history": history,
         "test": loop.evaluate(network, description.spec, store, store.indices("test")).to_dict(),
         "trivial": baseline.mean_frame_baseline(store).to_dict(),
+        "linear_events": baseline.summed_events_baseline(store).to_dict(),
         "chance": baseline.majority_baseline(store).to_dict(),
     }
     write_json(out / TRAINING, result)

@@ -120,7 +120,7 @@ def train(args: Namespace, console: Console) -> int:
         result,
         f"test accuracy {result['test']['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
         f"on {result['test']['clips']} clips; mean-frame baseline {result['trivial']['accuracy']:.1%}, "
-        f"chance {result['chance']['accuracy']:.1%}\n"
+        f"summed-events baseline {result['linear_events']['accuracy']:.1%}, chance {result['chance']['accuracy']:.1%}\n"
         f"next: neuroemo export {args.output} --target loihi2",
     )
     return 0

@@ -73,11 +73,8 @@ def test_an_interrupted_demo_continues_and_repeats_nothing(settings, monkeypatch
 
 def test_report_has_the_agreed_names(settings):
     report = go(settings)
-    assert (
-        set(report["accuracy"])
-        == set(report["accuracy_clips"])
-        == {"float", "quantised", "lava", "ann", "trivial", "chance"}
-    )
+    names = {"float", "quantised", "lava", "ann", "trivial", "chance"}
+    assert names <= set(report["accuracy"]) == set(report["accuracy_clips"])
     assert {"clips", "steps", "mismatched_spikes", "compared_spikes"} <= set(report["lava"])
     assert {"snn_mj", "ann_mj", "acs", "macs", "ann_macs"} <= set(report["energy"])
     assert 0 < report["events"]["density"] < 1

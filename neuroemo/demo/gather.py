@@ -77,6 +77,7 @@ def _accuracy(results: dict[str, Any], store: ClipStore) -> dict[str, Any]:
         "lava": lava.get("accuracy"),
         "ann": ann["test"]["accuracy"],
         "trivial": snn["trivial"]["accuracy"],
+        "linear_events": snn["linear_events"]["accuracy"],
         "chance": snn["chance"]["accuracy"],
     }
     clips = dict.fromkeys(accuracy, len(store.indices("test"))) | {"lava": lava.get("clips", 0)}

@@ -46,7 +46,8 @@ def accuracy_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one entry per network compared: name, colour, value, interval, clips and the value as shown."""
     names = {
         "float": "Spiking network, float", "quantised": f"{simulated_name(report)}, our simulator",
-        "lava": f"{simulated_name(report)}, Intel's Lava", "ann": "ANN twin, float", "trivial": "Trivial baseline",
+        "lava": f"{simulated_name(report)}, Intel's Lava", "ann": "ANN twin, float",
+        "linear_events": "Linear on summed events", "trivial": "Linear on the mean frame",
     }  # fmt: skip
     rows = []
     for key, name in names.items():

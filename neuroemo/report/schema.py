@@ -77,13 +77,13 @@ _MODULE = {
     "name": "text", "kind": "text", "output_shape": ["count"], "parameters": "count",
     "neurons?": "count", "tau?": "number",
 }  # fmt: skip
-_WORLDS = ("lava", "ann", "trivial", "chance")
+_WORLDS = ("lava", "ann", "linear_events", "trivial", "chance")
 
 SPECIFICATION: dict[str, Any] = {
     "schema": "count", "title": "text", "tool": {"name": "text", "version": "text"}, "command": "text",
     "accuracy": {"float": "fraction", "quantised": "fraction"} | {f"{world}?": "fraction" for world in _WORLDS},
     "accuracy_clips": {"float": "count", "quantised": "count"} | {f"{world}?": "count" for world in _WORLDS},
-    "intervals_95?": {f"{world}?": ["fraction"] for world in ("float", "quantised", "lava", "ann", "trivial")},
+    "intervals_95?": {f"{world}?": ["fraction"] for world in ("float", "quantised", *_WORLDS)},
     "data": {
         "name": "text", "synthetic": "flag", "classes": ["text"], "clips": _SPLITS, "subjects?": _SPLITS,
         "size": "count", "steps": "count", "fps": "number", "first_frame": "text", "sens": "number",

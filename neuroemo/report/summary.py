@@ -34,7 +34,12 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
 
 def _others(report: dict[str, Any]) -> str:
     accuracy = report["accuracy"]
-    names = (("ann", "ANN twin"), ("trivial", "trivial baseline"), ("chance", "chance"))
+    names = (
+        ("ann", "ANN twin"),
+        ("linear_events", "linear on summed events"),
+        ("trivial", "linear on the mean frame"),
+        ("chance", "chance"),
+    )
     parts = [f"{name} {percent(accuracy[key])}" for key, name in names if accuracy[key] is not None]
     return f"Beside it: {', '.join(parts)}." if parts else ""
 

@@ -202,7 +202,7 @@ def _comparison_claims(report: dict[str, Any]) -> list[str]:
         ahead = accuracy["quantised"] > accuracy["trivial"]
         tail = "" if ahead else ", no less than the spiking network"
         chance = "" if accuracy["chance"] is None else f"; chance is {percent(accuracy['chance'])}"
-        claims.append(f"A trivial baseline reaches {percent(accuracy['trivial'])}{tail}{chance}.")
+        claims.append(f"A linear model on the mean frame reaches {percent(accuracy['trivial'])}{tail}{chance}.")
     return claims
 
 

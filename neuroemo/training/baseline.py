@@ -1,7 +1,8 @@
-"""The answers that need no spiking network: the majority class, and the mean picture."""
+"""The answers that need no spiking network: the majority class, the mean picture, the summed events."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,24 +27,37 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def mean_frame_baseline(store: ClipStore, split: str = "test") -> Score:
-    """Score logistic regression on each clip's mean gray frame, standardised per pixel.
+    """Score a linear model on each clip's mean gray frame: it sees where things are and nothing of what moves."""
+    return linear_baseline(store, store.mean_frames, split)
 
-    It sees where things are on average and nothing of what moves. It is given a fair chance: its
-    regularisation is the one that does best on the validation clips.
+
+def summed_events_baseline(store: ClipStore, split: str = "test") -> Score:
+    """Score a linear model on each clip's events summed over time: what moves, but not when or in what order."""
+
+    def sums(indices: Array) -> Array:
+        first = 1 if store.settings.first_frame == "float" else 0
+        parts = (indices[start : start + 32] for start in range(0, len(indices), 32))
+        return np.concatenate([store.batch(part)[first:].sum(axis=0) for part in parts])
+
+    return linear_baseline(store, sums, split)
+
+
+def linear_baseline(store: ClipStore, features: Callable[[Array], Array], split: str) -> Score:
+    """Score logistic regression on ``features(indices)`` [N, ...], standardised.
+
+    It is given a fair chance: its regularisation is the one that does best on the validation clips.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     labels = np.asarray(store.labels)
+    rows = {name: store.indices(name) for name in {"train", "val", split}}
+    inputs = {name: features(indices).reshape(len(indices), -1) for name, indices in rows.items()}
 
-    def pictures(part: str) -> Array:
-        indices = store.indices(part)
-        return store.mean_frames(indices).reshape(len(indices), -1)
-
-    def scored(model: Any, part: str) -> Score:
-        return score(model.predict(pictures(part)), labels[store.indices(part)])
+    def scored(model: Any, name: str) -> Score:
+        return score(model.predict(inputs[name]), labels[rows[name]])
 
     models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in STRENGTHS]
-    fitted = [model.fit(pictures("train"), labels[store.indices("train")]) for model in models]
+    fitted = [model.fit(inputs["train"], labels[rows["train"]]) for model in models]
     return scored(max(fitted, key=lambda model: scored(model, "val").correct), split)

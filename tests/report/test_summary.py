@@ -26,7 +26,7 @@ def test_what_the_lines_say(report):
     text = "\n".join(summary_lines(report))
     for expected in (
         "The 8-bit Loihi 2 simulation labels 93.5 % of 240 unseen-subject clips correctly (float 93.8 %).",
-        "ANN twin 94.6 %, trivial baseline 61.3 %, chance 50.0 %", "33,556 neurons, 12 cores, 834.6 kB",
+        "ANN twin 94.6 %, linear on the mean frame 61.3 %, chance 50.0 %", "33,556 neurons, 12 cores, 834.6 kB",
         "9.12 % of (pixel, channel) positions", "SNN 5.16 µJ per clip, ANN twin 21.1 µJ",
         "1 warning, 1 note; first: W210",
         "Synthetic faces",

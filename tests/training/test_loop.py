@@ -9,7 +9,7 @@ import torch
 from hw_targets.finding import InputError
 from neuroemo.models.emotion import build_network, spec_by_name, stacked_frames, twin_of
 from neuroemo.training import loop
-from neuroemo.training.baseline import majority_baseline, mean_frame_baseline
+from neuroemo.training.baseline import majority_baseline, mean_frame_baseline, summed_events_baseline
 from neuroemo.training.checkpoint import load_tensors
 from neuroemo.training.loop import TrainingError, TrainSettings
 from tests.training.fake_store import FakeStore
@@ -113,6 +113,7 @@ def test_a_shift_moves_by_whole_pixels():
 def test_baselines_score_the_test_split(store):
     assert majority_baseline(store).accuracy == 0.5
     assert mean_frame_baseline(store).accuracy == 1.0
+    assert summed_events_baseline(store).accuracy == 1.0
 
 
 def test_twin_has_the_same_layers_and_sees_polarity():
