@@ -38,9 +38,9 @@ def measure_energy(
     """
     from neuroemo.profiling import count_operations, load_prices, merge_counts, reproduce_table2
     from neuroemo.profiling.energy import compare_twins, energy_of
-    from neuroemo.training import loop
+    from neuroemo.training.checkpoint import load_model
 
-    network, description = loop.load_trained(checkpoint)
+    network, description = load_model(checkpoint)
     store = pipeline.open_data(data, description.events)
     indices = pipeline.spread(pipeline.chosen_clips(store, data, split), limit)
     batches = list(pipeline.batches_of(store, indices))

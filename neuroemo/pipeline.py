@@ -58,7 +58,8 @@ def train_network(
     from neuroemo.datasets.store import ClipStore
     from neuroemo.models.emotion import spec_by_name
     from neuroemo.training import baseline, loop
-    from neuroemo.training.checkpoint import TRAINING
+    from neuroemo.training.checkpoint import TRAINING, load_model
+    from neuroemo.training.evaluation import evaluate
 
     if data.is_dir():
         raise InputError(
@@ -87,7 +88,7 @@ def train_network(
         settings,
         progress=lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
     )
-    network, description = loop.load_trained(out)
+    network, description = load_model(out)
     result = {
         "ok": True,
         "checkpoint": str(out),
@@ -95,7 +96,7 @@ def train_network(
         "settings": asdict(settings),
         "seconds": time.monotonic() - started,
         "history": history,
-        "test": loop.evaluate(network, description.spec, store, store.indices("test")).to_dict(),
+        "test": evaluate(network, description.spec, store, store.indices("test")).to_dict(),
         "trivial": baseline.mean_frame_baseline(store).to_dict(),
         "linear_events": baseline.summed_events_baseline(store).to_dict(),
         "chance": baseline.majority_baseline(store).to_dict(),
@@ -108,9 +109,10 @@ def evaluate_checkpoint(
     checkpoint: Path, data: Path, split: str | None, progress: Progress = quiet_progress
 ) -> dict[str, Any]:
     """Score a checkpoint on a store or on a folder of videos; see ``chosen_clips`` for ``split``."""
-    from neuroemo.training import loop
+    from neuroemo.training.checkpoint import load_model
+    from neuroemo.training.evaluation import evaluate
 
-    network, description = loop.load_trained(checkpoint)
+    network, description = load_model(checkpoint)
     store = open_data(data, description.events, progress)
     indices = chosen_clips(store, data, split)
     labels = labels_of(store, indices, description.classes)
@@ -125,7 +127,7 @@ def evaluate_checkpoint(
                 fix="name the folders of the videos like the classes that the network was trained on",
             )
         )
-    result = loop.evaluate(network, description.spec, store, indices, labels)
+    result = evaluate(network, description.spec, store, indices, labels)
     rates = result.votes.mean(axis=0)
     return {
         "ok": True,
@@ -175,9 +177,9 @@ def export_checkpoint(
 ) -> dict[str, Any]:
     """Export a checkpoint to a target and prove it on clips of ``data`` (see ``chosen_clips``)."""
     from export.exporter import export_model
-    from neuroemo.training import loop
+    from neuroemo.training.checkpoint import load_model
 
-    network, description = loop.load_trained(checkpoint)
+    network, description = load_model(checkpoint)
     store = open_data(data, description.events)
     indices = spread(chosen_clips(store, data, split), limit)
     result = export_model(

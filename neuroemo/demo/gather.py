@@ -153,9 +153,10 @@ def _network(checkpoint: Path) -> dict[str, Any]:
     """Return the network's layers with sizes, from one forward pass."""
     import torch
 
-    from neuroemo.training import loop
+    from neuroemo.training.checkpoint import load_model
+    from neuroemo.training.evaluation import forward
 
-    network, description = loop.load_trained(checkpoint)
+    network, description = load_model(checkpoint)
     spec = description.spec
     layers: list[dict[str, Any]] = []
 
@@ -178,7 +179,7 @@ def _network(checkpoint: Path) -> dict[str, Any]:
 
     leaves = [(name, module) for name, module in network.named_modules() if _is_layer(module)]
     handles = [record(name, module) for name, module in leaves]
-    loop.forward(network, spec, torch.zeros(spec.steps, 1, 2, spec.size, spec.size))
+    forward(network, spec, torch.zeros(spec.steps, 1, 2, spec.size, spec.size))
     for handle in handles:
         handle.remove()
     return {
@@ -216,17 +217,18 @@ def _steps(settings: DemoSettings, result: dict[str, Any], store: ClipStore) -> 
     import torch
 
     from neuroemo.models.emotion import build_network
-    from neuroemo.training import loop
+    from neuroemo.training.checkpoint import load_model
+    from neuroemo.training.evaluation import evaluate
 
-    network, description = loop.load_trained(settings.out / "snn")
+    network, description = load_model(settings.out / "snn")
     torch.manual_seed(settings.seed)
-    before = loop.evaluate(build_network(description.spec), description.spec, store, store.indices("val"))
+    before = evaluate(build_network(description.spec), description.spec, store, store.indices("val"))
     return {
         "split": "val",
         "clips": len(store.indices("val")),
         "before": before.steps.to_dict(),
         "during": result["history"][0]["validation"]["steps"] | {"epoch": 1},
-        "after": loop.evaluate(network, description.spec, store, store.indices("val")).steps.to_dict(),
+        "after": evaluate(network, description.spec, store, store.indices("val")).steps.to_dict(),
     }
 
 

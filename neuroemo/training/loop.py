@@ -9,7 +9,7 @@ Every epoch ends in a checkpoint from which a killed run continues with the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,10 @@ import numpy as np
 
 from hw_targets.finding import Finding, InputError, NeuroEmoError
 from hw_targets.graph import Array
-from neuroemo.models.emotion import EmotionSpec, build_network, stacked_frames
-from neuroemo.training.checkpoint import (
-    Description,
-    load_last,
-    load_model,
-    load_weights,
-    save_last,
-    save_model,
-)
-from neuroemo.training.metrics import Score, StepCurve, score, step_curve
+from neuroemo.models.emotion import EmotionSpec, build_network
+from neuroemo.training.checkpoint import Description, save_model
+from neuroemo.training.evaluation import evaluate, forward, in_parts
+from neuroemo.training.resume import remember, restore
 
 if TYPE_CHECKING:
     import torch
@@ -80,21 +74,6 @@ class TrainSettings:
             raise InputError(bad)
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A network's answers: votes [T, N, classes] (T = 1 for the ANN), predictions, score and step curve."""
-
-    votes: Array
-    predicted: Array
-    labels: Array
-    score: Score
-    steps: StepCurve
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return score and curves as a JSON-ready dictionary."""
-        return self.score.to_dict() | {"steps": self.steps.to_dict()}
-
-
 def train(
     spec: EmotionSpec,
     store: ClipStore,
@@ -122,7 +101,7 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
     random = np.random.default_rng(settings.seed)
     identity = {"spec": spec.to_dict(), "settings": asdict(settings), "clips": len(store)}
-    history = _resume(out, identity, network, optimiser, schedule, random)
+    history = restore(out, identity, network, optimiser, schedule, random)
     description = describe(spec, store)
     indices = store.indices("train")
     batches = -(-len(indices) // settings.batch) * settings.epochs
@@ -134,7 +113,7 @@ def train(
         history.append({"epoch": len(history) + 1, "loss": loss, "validation": validation.to_dict()})
         if _rank(history[-1]) == max(_rank(entry) for entry in history):
             save_model(out, network, description)
-        _save_progress(out, identity, network, optimiser, schedule, random, history)
+        remember(out, identity, network, optimiser, schedule, random, history)
     return history
 
 
@@ -151,49 +130,6 @@ def _epoch_report(progress: Progress | None, done: int, batches: int) -> Callabl
 def describe(spec: EmotionSpec, store: ClipStore) -> Description:
     """Return the description that goes with a network trained on ``store``."""
     return Description(spec, store.settings, tuple(store.classes), 1e6 / float(np.median(store.index.fps)))
-
-
-def evaluate(
-    network: nn.Module, spec: EmotionSpec, store: ClipStore, indices: Array, labels: Array | None = None
-) -> Evaluation:
-    """Run the clips of a store at ``indices`` through the network and score its answers.
-
-    ``labels`` replace the store's own where its classes are not the network's.
-    """
-    votes = np.concatenate([votes_of(network, spec, store.batch(part)) for part in in_parts(indices, 32)], axis=1)
-    labels = np.asarray(store.labels)[indices] if labels is None else labels
-    predicted = votes.mean(axis=0).argmax(axis=1)
-    return Evaluation(votes, predicted, labels, score(predicted, labels), step_curve(votes, labels))
-
-
-def votes_of(network: nn.Module, spec: EmotionSpec, clips: Array) -> Array:
-    """Return the votes [T, N, classes] of a network for clips [T, N, 2, H, W], in evaluation mode."""
-    import torch
-
-    network.eval()
-    with torch.no_grad():
-        return forward(network, spec, torch.from_numpy(clips)).numpy()  # type: ignore[no-any-return]
-
-
-def forward(network: nn.Module, spec: EmotionSpec, clips: torch.Tensor) -> torch.Tensor:
-    """Run clips [T, N, 2, H, W] through an SNN or its twin from reset state; return votes [T, N, classes]."""
-    if spec.neuron == "relu":
-        return network(stacked_frames(clips, spec.first_frame)).unsqueeze(0)  # type: ignore[no-any-return]
-    for module in network.modules():
-        if hasattr(module, "reset"):
-            module.reset()
-    return network(clips)  # type: ignore[no-any-return]
-
-
-def in_parts(indices: Array, size: int) -> Iterator[Array]:
-    """Yield an index array in parts of at most ``size``."""
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
-
-
-def load_trained(folder: Path) -> tuple[nn.Module, Description]:
-    """Load the network that ``train`` left in ``folder``."""
-    return load_model(folder)
 
 
 def _epoch(
@@ -282,65 +218,3 @@ def _check_fit(spec: EmotionSpec, store: ClipStore) -> None:
             )
     if findings:
         raise InputError(findings)
-
-
-def _resume(
-    out: Path,
-    identity: dict[str, Any],
-    network: nn.Module,
-    optimiser: Any,
-    schedule: Any,
-    random: np.random.Generator,
-) -> list[dict[str, Any]]:
-    """Restore an interrupted run into the given objects and return its history (empty for a new run)."""
-    saved = load_last(out)
-    if saved is None:
-        return []
-    tensors, progress = saved
-    if progress.get("identity") != identity:
-        raise InputError(
-            Finding(
-                "E027",
-                "error",
-                str(out),
-                "holds a training run with another network, data or settings",
-                fix="choose another folder, or delete this one",
-            )
-        )
-    weights = {name.removeprefix("weight."): value for name, value in tensors.items() if name.startswith("weight.")}
-    load_weights(network, weights, str(out))
-    state = optimiser.state_dict()
-    for name, value in tensors.items():
-        if name.startswith("momentum."):
-            state["state"][int(name.removeprefix("momentum."))] = {"momentum_buffer": value}
-    state["param_groups"][0]["lr"] = progress["learning_rate"]
-    optimiser.load_state_dict(state)
-    schedule.load_state_dict(progress["schedule"])
-    random.bit_generator.state = progress["random"]
-    return list(progress["history"])
-
-
-def _save_progress(
-    out: Path,
-    identity: dict[str, Any],
-    network: nn.Module,
-    optimiser: Any,
-    schedule: Any,
-    random: np.random.Generator,
-    history: list[dict[str, Any]],
-) -> None:
-    tensors = {f"weight.{name}": value for name, value in network.state_dict().items()}
-    for index, entry in optimiser.state_dict()["state"].items():
-        if entry.get("momentum_buffer") is not None:
-            tensors[f"momentum.{index}"] = entry["momentum_buffer"]
-    save_last(
-        out,
-        tensors,
-        {
-            "identity": identity,
-            "history": history,
-            "random": random.bit_generator.state,
-            "learning_rate": optimiser.param_groups[0]["lr"],
-            "schedule": schedule.state_dict(),
-        },
-    )

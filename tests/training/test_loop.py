@@ -10,7 +10,8 @@ from hw_targets.finding import InputError
 from neuroemo.models.emotion import build_network, spec_by_name, stacked_frames, twin_of
 from neuroemo.training import loop
 from neuroemo.training.baseline import majority_baseline, mean_frame_baseline, summed_events_baseline
-from neuroemo.training.checkpoint import load_tensors
+from neuroemo.training.checkpoint import load_model, load_tensors
+from neuroemo.training.evaluation import evaluate
 from neuroemo.training.loop import TrainingError, TrainSettings
 from tests.training.fake_store import FakeStore
 
@@ -26,9 +27,9 @@ def store():
 def test_learns_an_easy_task(tmp_path, store, name):
     spec = spec_by_name(name)
     history = loop.train(spec, store, tmp_path, TrainSettings(epochs=15, augment=False))
-    network, description = loop.load_trained(tmp_path)
+    network, description = load_model(tmp_path)
     assert history[-1]["loss"] < history[0]["loss"]
-    assert loop.evaluate(network, description.spec, store, store.indices("test")).score.accuracy == 1.0
+    assert evaluate(network, description.spec, store, store.indices("test")).score.accuracy == 1.0
 
 
 def test_spiking_loss_falls(tmp_path, store):
