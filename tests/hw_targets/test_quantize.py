@@ -1,0 +1,90 @@
+"""Quantisation: every field in range, thresholds that mean the same, scales as large as they may be."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw_targets.finding import CapacityError
+from hw_targets.graph import LIF, Conv2d, Graph, Linear
+from hw_targets.loihi2.quantize import chip_threshold, quantize, worst_sum
+
+
+def one(weight, bias=None, threshold=1.0, first_frame="spikes", **neuron):
+    weight = np.asarray(weight, dtype=float)
+    nodes = (Linear("fc", weight, bias), LIF("n", 0.5, threshold, **neuron))
+    return Graph(nodes, (weight.shape[1],), 4, 1.0, first_frame)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(1e-3, 1e3),
+    st.floats(1e-3, 1e3),
+    st.floats(0, 1e3),
+    st.sampled_from(["float", "spikes"]),
+    st.integers(1, 3000),
+)
+def test_every_field_stays_in_range(seed, size, threshold, bias, first_frame, inputs):
+    rng = np.random.default_rng(seed)
+    graph = one(rng.normal(size=(3, inputs)) * size, rng.normal(size=3) * bias, threshold, first_frame)
+    with contextlib.suppress(CapacityError):  # threshold or bias too far from the weights: said, not clipped
+        check_fields(graph)
+
+
+def check_fields(graph):
+    layer = quantize(graph).layers[0]
+    assert np.abs(layer.weight).max() <= 127
+    assert np.abs(layer.bias).max() <= 4095
+    assert 1 <= layer.threshold <= 131071
+    assert 0 <= layer.voltage_decay <= 4095
+    assert worst_sum(layer.weight) * layer.payload <= 131071
+    np.testing.assert_allclose(layer.weight / layer.scale, graph.nodes[0].weight, atol=0.5001 / layer.scale)
+
+
+def test_weights_use_the_whole_field_when_nothing_else_binds():
+    layer = quantize(one([[0.5, -0.25]])).layers[0]
+    assert layer.weight.tolist() == [[127, -64]]
+    assert layer.scale == 254.0
+    assert layer.threshold == 253  # 1.0 is 254 units, reached means fires, so exceeding 253
+
+
+def test_few_bits():
+    assert np.abs(quantize(one([[0.5, -0.25]]), weight_bits=4).layers[0].weight).max() == 7
+
+
+def test_payload_scales_threshold_and_bias_of_the_first_layer_only():
+    nodes = (
+        Conv2d("c", np.array([[[[0.5, -0.5]]]]), np.array([0.01])), LIF("a", 0.5, 1.0),
+        Conv2d("d", np.array([[[[0.5, -0.5]]]]), np.array([0.01])), LIF("b", 0.5, 1.0),
+    )  # fmt: skip
+    first, second = quantize(Graph(nodes, (1, 1, 4), 4, 1.0, "float")).layers
+    assert (first.payload, second.payload) == (63, 1)
+    assert first.threshold == 254 * 63 - 1
+    assert second.threshold == 253
+    assert (first.bias[0], second.bias[0]) == (round(0.01 * 254 * 63), round(0.01 * 254))
+
+
+@pytest.mark.parametrize(("inclusive", "value"), [(True, 11), (False, 12)])
+def test_threshold_on_the_grid(inclusive, value):
+    assert chip_threshold(LIF("n", 0.5, 1.2, inclusive=inclusive), 10.0) == value
+
+
+def test_large_fan_in_lowers_the_scale_until_no_input_can_wrap():
+    layer = quantize(one(np.ones((1, 5000)))).layers[0]
+    assert worst_sum(layer.weight) <= 131071
+    assert layer.weight.max() == 26
+
+
+def test_layers_that_vanish_are_refused_all_at_once():
+    nodes = (
+        Linear("fc", np.full((2, 2), 1e-9), np.array([5.0, 5.0])), LIF("a", 0.5, 1.0),
+        Linear("fd", np.ones((1, 2))), LIF("b", 0.5, 1e-4),
+    )  # fmt: skip
+    with pytest.raises(CapacityError) as caught:
+        quantize(Graph(nodes, (2,), 4, 1.0))
+    assert [(finding.code, finding.node) for finding in caught.value.findings] == [("E210", "fc"), ("E211", "b")]
