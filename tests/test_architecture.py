@@ -1,0 +1,55 @@
+"""The house rules that a reader relies on: imports point one way, chips are reached by name only, files are short."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted(path for package in ("neuroemo", "export", "hw_targets") for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def within(names: set[str], package: str) -> set[str]:
+    return {name for name in names if name == package or name.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_one_way(path):
+    names, room = imports(path), path.relative_to(ROOT).parts[0]
+    forbidden = {"neuroemo": (), "export": ("neuroemo",), "hw_targets": ("neuroemo", "export")}[room]
+    for package in forbidden:
+        assert not within(names, package)
+    if path.relative_to(ROOT).parts[:2] != ("hw_targets", "loihi2"):
+        assert not within(names, "hw_targets.loihi2"), "a chip's folder is reached through the registry"
+    if path.name != "lava_worker.py":
+        assert not within(names, "lava"), "Lava runs in its own process"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_have_one_idea(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    assert not re.search(r"^\s*print\(", text, re.MULTILINE), "the library does not print"
+    assert not re.search(r"except\s*:", text)
+    assert "pickle.load" not in text
+    assert "torch.load" not in text
+
+
+def test_no_path_of_this_machine_and_no_index_address_is_kept():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "@" not in lock
+    assert all("==" in line for line in lock.splitlines())
