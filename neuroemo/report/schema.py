@@ -70,7 +70,7 @@ _VERIFY = {
 _CHIP_LAYER = {
     "name": "text", "kind": "text", "input_shape": ["count"], "output_shape": ["count"], "kernel?": "any",
     "stride?": "any", "neurons": "count", "weights": "count", "scale?": "any", "threshold?": "any",
-    "voltage_decay?": "any", "bias_max?": "any", "zero_weights?": "count", "cores": "count",
+    "voltage_decay?": "any", "bias_max?": "any", "zero_weights?": "fraction", "cores": "count",
     "payload?": "any", "verify?": _VERIFY,
 }  # fmt: skip
 _MODULE = {

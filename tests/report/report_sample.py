@@ -130,7 +130,7 @@ def chip_layers(rng: np.random.Generator) -> list[dict]:
                 "threshold": int(rng.integers(2000, 90000)),
                 "voltage_decay": int(rng.integers(1400, 2600)),
                 "bias_max": int(rng.integers(10, 3000)),
-                "zero_weights": int(weights * 0.013),
+                "zero_weights": 0.013,
                 "cores": (7, 2, 1, 1, 1)[index],
                 "payload": "graded 8 bit" if index in (0, 3) else "binary",
                 "verify": {
