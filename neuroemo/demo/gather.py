@@ -131,6 +131,7 @@ def film_strips(settings: DemoSettings, store: ClipStore) -> dict[str, Any]:
         "steps": steps,
         "frames_png": [picture(video.frames[step]) for step in steps],
         "events_png": [picture(event_picture(clip[step])) for step in steps],
+        "event_colours": "orange: brighter (ON), blue: darker (OFF)",
     }
 
 

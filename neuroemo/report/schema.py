@@ -92,7 +92,10 @@ SPECIFICATION: dict[str, Any] = {
         "density": "fraction", "density_any_polarity?": "fraction", "density_on?": "fraction",
         "density_off?": "fraction", "clips?": "count",
     },
-    "clip?": {"name": "text", "label": "text", "steps": ["count"], "frames_png": ["image"], "events_png": ["image"]},
+    "clip?": {
+        "name": "text", "label": "text", "steps": ["count"], "frames_png": ["image"], "events_png": ["image"],
+        "event_colours?": "text",
+    },
     "network": {
         "name": "text", "neuron": "text", "threshold": "number", "parameters": "count", "layers": [_MODULE],
     },
