@@ -75,6 +75,10 @@ def capture(
     for call in chain:
         if type(call.module).__name__ == "VotingLayer":
             voting = int(call.module.voting_size)
+            if call is not chain[-1]:
+                findings.append(
+                    Finding("E109", "error", call.name, "layers after the voting layer", fix="vote at the very end")
+                )
             continue
         made = _nodes(call, _unused(call.name, names))
         if isinstance(made, Finding):
@@ -86,7 +90,12 @@ def capture(
     if findings:
         raise UnsupportedError(findings)
     shape = tuple(int(n) for n in example.shape[2:])
-    graph = Graph(_with_flattens(nodes, shape), shape, int(example.shape[0]), dt_us, first_frame, voting)
+    try:
+        graph = Graph(_with_flattens(nodes, shape), shape, int(example.shape[0]), dt_us, first_frame, voting)
+    except ValueError as error:
+        found = f"layers that do not fit each other: {error}"
+        fix = "something between them (a permute, a reshape) is not a layer: write it as one, or leave it out"
+        raise UnsupportedError(Finding("E114", "error", str(error).split(" ")[0], found, fix=fix)) from error
     return graph, spikes
 
 

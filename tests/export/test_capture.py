@@ -105,6 +105,15 @@ class Residual(nn.Module):
         return self.b(h) + h
 
 
+class Turned(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Sequential(layer.Conv2d(2, 3, (3, 1)), lif()), nn.Sequential(conv(8, 3), lif())
+
+    def forward(self, x):
+        return self.b(self.a(x).transpose(2, 4))
+
+
 class FunctionalPool(nn.Module):
     def __init__(self):
         super().__init__()
@@ -196,6 +205,12 @@ def test_left_over_state_does_not_leak_into_the_capture():
 REFUSED = {
     "residual": (lambda: made(Residual()), "E102", "joins 2 branches"),
     "functional pool": (lambda: made(FunctionalPool()), "E101", "avg_pool2d"),
+    "turned axes": (lambda: made(Turned()), "E114", "do not fit"),
+    "voting in the middle": (
+        lambda: made(nn.Sequential(conv(), lif(), layer.Flatten(), layer.VotingLayer(3), layer.Linear(64, 6), lif())),
+        "E109",
+        "after the voting layer",
+    ),
     "soft reset": (lambda: made(nn.Sequential(conv(), lif(v_reset=None))), "E108", "soft reset"),
     "unknown layer": (lambda: made(nn.Sequential(conv(), nn.Tanh(), lif())), "E100", "Tanh"),
     "soft surrogate": (
