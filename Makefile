@@ -4,7 +4,6 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-export MPLBACKEND := Agg
 
 .PHONY: demo demo-small test test-slow lint install bench clean
 

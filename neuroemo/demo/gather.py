@@ -33,7 +33,7 @@ def assemble(settings: DemoSettings, results: dict[str, Any], timings: dict[str,
     return {
         "schema": 1,
         "title": "NeuroEmo demo"
-        + (", small" if settings.small else "")
+        + (" (small: shows that all runs, its accuracy means nothing)" if settings.small else "")
         + (": synthetic faces" if settings.videos is None else f": {settings.videos.name}"),
         "tool": {"name": "neuroemo", "version": version("neuroemo")},
         "command": _command(settings),
@@ -44,7 +44,7 @@ def assemble(settings: DemoSettings, results: dict[str, Any], timings: dict[str,
         "network": _network(settings.out / "snn"),
         "training": {name: _training(settings, results[name]) for name in ("snn", "ann")},
         "steps": _steps(settings, results["snn"], store),
-        "export": _export(results["export"]),
+        "export": _export(results["export"], results["events"]["findings"]),
         "lava": lava if "skipped" in lava else lava["lava"],
         "simulation": {key: results["simulate"][key] for key in ("clips", "clips_per_s", "seconds")},
         "voting": voting_examples(settings),
@@ -233,7 +233,7 @@ def _steps(settings: DemoSettings, result: dict[str, Any], store: ClipStore) -> 
     }
 
 
-def _export(result: dict[str, Any]) -> dict[str, Any]:
+def _export(result: dict[str, Any], about_data: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "target": result["target"],
         "bundle": result["bundle"],
@@ -243,7 +243,7 @@ def _export(result: dict[str, Any]) -> dict[str, Any]:
         "label_agreement": result["verify"]["label_agreement"],
         "rate_error_mean": result["verify"]["rate_error_mean"],
         "rate_error_max": result["verify"]["rate_error_max"],
-        "findings": result["findings"],
+        "findings": [*about_data, *result["findings"]],
         "layers": result["layers"],
     }
 
