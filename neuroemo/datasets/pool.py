@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ def _start_method() -> str:
 def _prepare_worker() -> None:
     import cv2
 
+    # Ctrl-C reaches the whole group; the parent alone answers it, and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # 0 runs OpenCV in the calling thread and leaves alone a thread pool that did not survive the fork.
     cv2.setNumThreads(0)
 

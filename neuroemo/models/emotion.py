@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import window_count
+from neuroemo.imports import import_quietly
 
 if TYPE_CHECKING:
     import torch
@@ -150,13 +151,7 @@ def stacked_frames(clips: torch.Tensor, first_frame: str) -> torch.Tensor:
 
 
 def _spikingjelly(module: str) -> Any:
-    """Import a module of SpikingJelly; it is slow to import, and prints when optional data sets are missing."""
-    import contextlib
-    import importlib
-    import io
-
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return importlib.import_module(f"spikingjelly.activation_based.{module}")
+    return import_quietly(f"spikingjelly.activation_based.{module}")
 
 
 def _neuron(spec: EmotionSpec) -> nn.Module:
