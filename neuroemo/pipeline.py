@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -29,26 +32,21 @@ def quiet_progress(done: int, total: int, note: str = "") -> None:
 
 
 def open_data(path: Path, settings: FrameDiffSettings, progress: Progress = quiet_progress) -> ClipStore:
-    """Open a prepared store, or turn a folder of videos into one (kept in ``PATH/.neuroemo`` and reused).
+    """Open a prepared store, or turn a folder of videos into one that is kept and used again (``cache_of``).
 
     Raises:
         InputError: the data cannot be read, or were prepared with other settings.
     """
     from neuroemo.datasets.store import open_clips
 
-    store = open_clips(path, settings, path / ".neuroemo", progress=lambda done, total: progress(done, total, ""))
-    if store.settings != settings:
-        raise InputError(
-            Finding(
-                "E080",
-                "error",
-                str(path),
-                f"prepared with {store.settings}",
-                str(settings),
-                fix="prepare the videos again with the network's settings (`neuroemo events`)",
-            )
-        )
-    return store
+    return open_clips(path, settings, cache_of(path), progress=lambda done, total: progress(done, total, ""))
+
+
+def cache_of(folder: Path) -> Path:
+    """Return where the events of a folder of videos are kept: in it, or with the temporary files if it is read-only."""
+    if os.access(folder, os.W_OK):
+        return folder / ".neuroemo"
+    return Path(tempfile.gettempdir()) / f"neuroemo-{getpass.getuser()}"
 
 
 def train_network(

@@ -242,3 +242,13 @@ def test_a_checkpoint_knows_its_data_until_they_are_gone(capsys, trained):
     assert "are gone" in err
     (trained / "net" / "training.json").unlink()
     assert "does not say" in run(capsys, "export", trained / "net", "-o", trained / "c")[2]
+
+
+def test_a_read_only_folder_is_answered_from_elsewhere(tmp_path, monkeypatch):
+    from neuroemo import pipeline
+
+    monkeypatch.setattr(pipeline.os, "access", lambda *_: False)
+    monkeypatch.setattr(pipeline.tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    assert pipeline.cache_of(tmp_path).parent == tmp_path / "elsewhere"
+    monkeypatch.setattr(pipeline.os, "access", lambda *_: True)
+    assert pipeline.cache_of(tmp_path) == tmp_path / ".neuroemo"
