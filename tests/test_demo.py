@@ -78,6 +78,7 @@ def test_report_has_the_agreed_names(settings):
     assert {"clips", "steps", "mismatched_spikes", "compared_spikes"} <= set(report["lava"])
     assert {"snn_mj", "ann_mj", "acs", "macs", "ann_macs"} <= set(report["energy"])
     assert 0 < report["events"]["density"] < 1
+    assert report["ok"] is True
     assert report["accuracy_clips"]["float"] == 6
     assert report["accuracy_clips"]["lava"] == report["lava"]["clips"] == 2
     subjects = report["data"]["subjects"]
@@ -98,7 +99,9 @@ def test_one_spike_that_differs_from_lava_fails_the_demo_and_is_named(settings, 
     ) as caught:
         go(settings)
     assert caught.value.exit_code == 5
-    assert json.loads((settings.out / "report.json").read_text())["lava"]["mismatched_spikes"] == 1
+    report = json.loads((settings.out / "report.json").read_text())
+    assert report["lava"]["mismatched_spikes"] == 1
+    assert report["ok"] is False
 
 
 def test_without_lava_the_demo_says_so_and_goes_on(settings, monkeypatch):

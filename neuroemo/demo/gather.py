@@ -32,6 +32,7 @@ def assemble(settings: DemoSettings, results: dict[str, Any], timings: dict[str,
     lava = results["lava"]
     return {
         "schema": 1,
+        "ok": results["export"]["ok"] and not lava.get("lava", {}).get("mismatched_spikes", 0),
         "title": "NeuroEmo demo"
         + (" (small: shows that all runs, its accuracy means nothing)" if settings.small else "")
         + (": synthetic faces" if settings.videos is None else f": {settings.videos.name}"),
