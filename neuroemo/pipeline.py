@@ -228,7 +228,8 @@ def simulate_bundle(
 ) -> dict[str, Any]:
     """Run clips through a bundle's chip file: our simulator, Lava, or both, compared spike by spike.
 
-    ``mismatches`` names, for every layer, how many spikes differ, and the first one that does.
+    ``accuracy`` is that of our simulator (of Lava, when it runs alone); ``lava`` holds Lava's own accuracy and, for
+    both, how many spikes differ in every layer, and the first one that does.
     """
     from export.bundle import load_chip, read_json
     from hw_targets.registry import get_target
@@ -244,22 +245,26 @@ def simulate_bundle(
     if backend in ("fast", "both"):
         rates, result["seconds"] = _simulate_fast(chip, target, store, indices, progress)
         result["clips_per_s"] = len(indices) / result["seconds"]
+    labels = labels_of(store, indices, description.classes)
     if backend in ("lava", "both"):
         clips = store.batch(indices)
         judged = target.judge(chip, bundle / "target" / "model.net", clips, timeout_s=timeout_s)
-        result["lava"] = {"seconds_per_step": judged.seconds_per_step}
+        lava_rates = group_rates(judged.run.output, chip.voting)
+        result["lava"] = {"seconds_per_step": judged.seconds_per_step} | _accuracy(lava_rates, labels)
         if backend == "both":
             result["lava"] |= compare_runs(target.simulate(chip, clips).spikes, judged.run.spikes)
             result["ok"] = result["lava"]["mismatched_spikes"] == 0
             result["exit_code"] = 0 if result["ok"] else 5
         else:
-            rates = group_rates(judged.run.output, chip.voting)
+            rates = lava_rates
     result["classes"] = list(description.classes)
     result["answers"] = _answers(store, indices, rates, description.classes)
-    labels = labels_of(store, indices, description.classes)
-    if labels is not None:
-        result["accuracy"] = float((rates.argmax(axis=1) == labels).mean())
-    return result
+    return result | _accuracy(rates, labels)
+
+
+def _accuracy(rates: Array, labels: Array | None) -> dict[str, float]:
+    """Return the share of right answers as an entry, or no entry for clips without labels."""
+    return {} if labels is None else {"accuracy": float((rates.argmax(axis=1) == labels).mean())}
 
 
 def _simulate_fast(chip: Any, target: Any, store: ClipStore, indices: Array, progress: Progress) -> tuple[Array, float]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hw_targets.finding import MissingDependencyError, VerificationError
+from hw_targets.finding import InputError, MissingDependencyError, VerificationError
 from hw_targets.loihi2.lava import LavaRun
 from hw_targets.loihi2.simulate import ChipRun, simulate
 from hw_targets.loihi2.target import Loihi2
 from neuroemo import pipeline
 from neuroemo.console import Console
-from neuroemo.datasets.faces import FacesSettings
+from neuroemo.datasets.faces import FacesSettings, render_faces
 from neuroemo.demo.run import run_demo
 from neuroemo.demo.settings import DemoSettings
 from neuroemo.demo.stages import Stages
@@ -102,6 +104,34 @@ def test_one_spike_that_differs_from_lava_fails_the_demo_and_is_named(settings, 
     report = json.loads((settings.out / "report.json").read_text())
     assert report["lava"]["mismatched_spikes"] == 1
     assert report["ok"] is False
+
+
+def test_the_accuracy_called_lava_is_made_of_lavas_own_spikes(settings, monkeypatch):
+    def judge(self, chip, path, clips, timeout_s):
+        spikes = {name: value.copy() for name, value in simulate(chip, clips).spikes.items()}
+        last = list(spikes)[-1]
+        spikes[last] = np.roll(spikes[last], 10, axis=-1)  # this Lava votes for the other class
+        return LavaRun(ChipRun(spikes), 0.001)
+
+    monkeypatch.setattr(Loihi2, "judge", judge)
+    one = replace(settings, lava_clips=1)
+    with pytest.raises(VerificationError):
+        go(one)
+    report = json.loads((one.out / "report.json").read_text())
+    ours = pipeline.simulate_bundle(one.out / "bundle", one.out / "clips.h5", limit=1)
+    assert ours["answers"][0]["rates"][0] != ours["answers"][0]["rates"][1]
+    assert report["accuracy"]["lava"] == 1 - ours["accuracy"]
+
+
+def test_changed_videos_are_not_taken_for_the_old_ones(settings, monkeypatch, tmp_path):
+    mine = render_faces(tmp_path / "mine", settings.faces(), workers=1)
+    (mine / "labels.csv").unlink()
+    go(replace(settings, videos=mine))
+    shutil.copy(next((mine / "positive").glob("*1.mp4")), next((mine / "negative").glob("*2.mp4")))
+    said: list[str] = []
+    with pytest.raises(InputError, match="another network, data or settings"):
+        go(replace(settings, videos=mine), said)
+    assert not any("done before" in line for line in said)
 
 
 def test_without_lava_the_demo_says_so_and_goes_on(settings, monkeypatch):

@@ -123,6 +123,16 @@ class ClipStore:
         """The settings of the event simulation."""
         return self.index.settings
 
+    def fingerprint(self) -> str:
+        """Return a hash of what the store holds: settings, names, labels, subjects, splits, and its events.
+
+        Of the pictures only the number of events of each kind goes in, so that it costs no reading.
+        """
+        index = self.index
+        columns = [index.classes, index.labels.tolist(), index.splits, index.subjects, index.names]
+        content = [self.settings.to_dict(), *columns, index.valid_steps.tolist(), index.fps.tolist(), index.events]
+        return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()
+
     def density(self) -> EventDensity:
         """Return the event density over the real spike steps of all clips (see ``event_density``)."""
         return density_from_counts(*self.index.events)
@@ -314,7 +324,7 @@ def open_clips(
     wanted = settings or FrameDiffSettings()
     folder = scan_folder(source, require_classes=False)
     cache = Path(cache_dir) if cache_dir is not None else source / ".neuroemo"
-    target = cache / f"clips-{_folder_key(folder, wanted)}.h5"
+    target = cache / f"clips-{folder_key(folder, wanted)}.h5"
     if target.is_file():
         try:
             return ClipStore.open(target)
@@ -323,7 +333,7 @@ def open_clips(
     return prepare_store(source, target, wanted, workers=workers, progress=progress, force=True, require_classes=False)
 
 
-def _folder_key(folder: VideoFolder, settings: FrameDiffSettings) -> str:
+def folder_key(folder: VideoFolder, settings: FrameDiffSettings) -> str:
     """Return a hash of what the store of a folder depends on; the videos count by size and time."""
     rows = [[entry.name, entry.label, entry.subject, entry.split, *_stamp(entry)] for entry in folder.entries]
     text = json.dumps([SCHEMA, settings.to_dict(), rows], sort_keys=True)

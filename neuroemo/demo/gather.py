@@ -75,7 +75,7 @@ def _accuracy(results: dict[str, Any], store: ClipStore) -> dict[str, Any]:
     accuracy = {
         "float": snn["test"]["accuracy"],
         "quantised": simulated["accuracy"],
-        "lava": lava.get("accuracy"),
+        "lava": lava.get("lava", {}).get("accuracy"),
         "ann": ann["test"]["accuracy"],
         "trivial": snn["trivial"]["accuracy"],
         "linear_events": snn["linear_events"]["accuracy"],

@@ -27,12 +27,21 @@ def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> 
         InputError: the videos cannot be used.
         VerificationError: the export, or Lava, does not compute what it should; the report is written first.
     """
+    from importlib.metadata import version
+
+    from neuroemo.datasets.folder import scan_folder
+    from neuroemo.datasets.store import folder_key
     from neuroemo.demo.gather import assemble
     from neuroemo.report.html import write_report
 
     _check(settings)
     out = settings.out
-    identity = asdict(settings) | {"out": "", "videos": str(settings.videos), "lava_clips": 0}
+    identity = {
+        "version": version("neuroemo"),
+        "small": settings.small,
+        "seed": settings.seed,
+        "videos": None if settings.videos is None else folder_key(scan_folder(settings.videos), settings.events()),
+    }
     stages = Stages(out, identity, log)
     videos = settings.videos or out / "videos"
     results: dict[str, Any] = {}
@@ -49,7 +58,7 @@ def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> 
     )
     results["export"] = stages.run("export", "4/7 export to Loihi 2", lambda: _export(settings, log))
     results["simulate"] = stages.run("simulate", "5/7 simulate the whole test set", lambda: _simulate(settings, bars))
-    results[f"lava-{settings.lava_clips}"] = results["lava"] = stages.run(
+    results["lava"] = stages.run(
         f"lava-{settings.lava_clips}", f"5/7 run {settings.lava_clips} clips in Lava", lambda: _lava(settings)
     )
     results["energy"] = stages.run("energy", "6/7 count operations and price them", lambda: _energy(settings))
@@ -64,10 +73,6 @@ def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> 
 def _check(settings: DemoSettings) -> None:
     if settings.lava_clips < 1:
         raise InputError(Finding("E014", "error", "--lava-clips", str(settings.lava_clips), "at least 1"))
-    if settings.videos is not None:
-        from neuroemo.datasets.folder import scan_folder
-
-        scan_folder(settings.videos)
 
 
 def _judge(report: dict[str, Any], out: Path) -> None:

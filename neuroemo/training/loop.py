@@ -100,7 +100,7 @@ def train(
     optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
     random = np.random.default_rng(settings.seed)
-    identity = {"spec": spec.to_dict(), "settings": asdict(settings), "clips": len(store)}
+    identity = {"spec": spec.to_dict(), "settings": asdict(settings), "data": store.fingerprint()}
     history = restore(out, identity, network, optimiser, schedule, random)
     description = describe(spec, store)
     indices = store.indices("train")

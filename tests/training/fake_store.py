@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,9 @@ class FakeStore:
         density[self.labels == 1, ..., half:] = 0.6
         self.data = (rng.random((clips, steps, 2, size, size)) < density).astype(np.float32).swapaxes(0, 1)
         self.data[0] = rng.random((clips, 1, size, size))
+
+    def fingerprint(self):
+        return hashlib.sha256(self.data.tobytes()).hexdigest()
 
     def __len__(self):
         return len(self.names)

@@ -73,6 +73,12 @@ def test_other_settings_do_not_continue_a_run(tmp_path, store):
         loop.train(SPEC, store, tmp_path, TrainSettings(epochs=2))
 
 
+def test_other_data_of_the_same_size_do_not_continue_a_run(tmp_path, store):
+    loop.train(SPEC, store, tmp_path, TrainSettings(epochs=1))
+    with pytest.raises(InputError, match="another network, data or settings"):
+        loop.train(SPEC, FakeStore(seed=1), tmp_path, TrainSettings(epochs=1))
+
+
 def test_diverging_training_says_so(tmp_path, store):
     broken = FakeStore()
     broken.data[:] = np.nan
