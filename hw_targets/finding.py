@@ -18,8 +18,8 @@ Severity = Literal["error", "warning", "note"]
 class Finding:
     """One thing found: what, where, against which limit, by how much, and what to do about it.
 
-    >>> print(Finding("E203", "error", "features.3", "threshold mantissa 140000", "131071", "8929", "rescale"))
-    E203 features.3: threshold mantissa 140000; limit 131071, over by 8929
+    >>> print(Finding("E000", "error", "features.3", "threshold mantissa 140000", "131071", "8929", "rescale"))
+    E000 features.3: threshold mantissa 140000; limit 131071, over by 8929
          rescale
     """
 

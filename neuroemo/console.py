@@ -113,7 +113,7 @@ def run_verb(console: Console, verb: Callable[[], int]) -> int:
     except NeuroEmoError as error:
         return console.fail(error.findings, error.exit_code)
     except KeyboardInterrupt:
-        return console.fail((Finding("E130", "error", "", "interrupted", fix="the same command continues"),), 130)
+        return console.fail((Finding("E009", "error", "", "interrupted", fix="the same command continues"),), 130)
     except MemoryError:
         return console.fail(
             (

@@ -255,7 +255,7 @@ def report(args: Namespace, console: Console) -> int:
 
 def _refuse_existing(path: Path, force: bool) -> None:
     if path.exists() and not force:
-        raise InputError(Finding("E012", "error", str(path), "already exists", fix="choose another name, or --force"))
+        raise InputError(Finding("E017", "error", str(path), "already exists", fix="choose another name, or --force"))
 
 
 def _remove_run(folder: Path) -> None:

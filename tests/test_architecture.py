@@ -53,3 +53,11 @@ def test_no_path_of_this_machine_and_no_index_address_is_kept():
     assert "://" not in lock
     assert "@" not in lock
     assert all("==" in line for line in lock.splitlines())
+
+
+def test_a_finding_code_means_one_thing():
+    rooms: dict[str, set[str]] = {}
+    for path in FILES:
+        for code in re.findall(r'"([EW]\d{3})"', path.read_text()):
+            rooms.setdefault(code, set()).add("/".join(path.relative_to(ROOT).parts[:2]))
+    assert {code: where for code, where in rooms.items() if len(where) > 1} == {}

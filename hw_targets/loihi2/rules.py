@@ -8,7 +8,8 @@ import numpy as np
 
 from hw_targets.finding import Finding
 from hw_targets.graph import LIF, AvgPool2d, BatchNorm, Conv2d, Graph, Linear, MaxPool2d
-from hw_targets.loihi2.chip import ChipGraph
+from hw_targets.loihi2.chip import ChipGraph, ChipLayer
+from hw_targets.loihi2.limits import BIAS_MAX, DECAY_MAX, THRESHOLD_MAX, WEIGHT_MAX
 
 Rule = Callable[[Graph], Iterator[Finding]]
 
@@ -119,6 +120,7 @@ def check_chip(chip: ChipGraph) -> list[Finding]:
     """Return findings on the integers: what netx would corrupt without a word (see docs/semantics.md)."""
     findings = []
     for layer in chip.layers:
+        findings += _fields_out_of_range(layer)
         if layer.kind == "dense" and (layer.weight.min() >= 0 or layer.weight.max() <= 0):
             findings.append(
                 Finding(
@@ -154,6 +156,30 @@ def check_chip(chip: ChipGraph) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _fields_out_of_range(layer: ChipLayer) -> list[Finding]:
+    """Return a finding for every integer that its field on the chip cannot hold; Lava takes most of them silently."""
+    fields = (
+        ("weight", int(np.abs(layer.weight).max(initial=0)), WEIGHT_MAX.value),
+        ("bias mantissa", int(np.abs(layer.bias).max(initial=0)), BIAS_MAX.value),
+        ("threshold mantissa", abs(layer.threshold), THRESHOLD_MAX.value),
+        ("voltage decay", layer.voltage_decay, DECAY_MAX.value),
+        ("current decay", layer.current_decay, 4096),  # 4096: no synaptic memory
+    )
+    return [
+        Finding(
+            "E223",
+            "error",
+            layer.name,
+            f"{name} {value}",
+            str(limit),
+            str(value - limit),
+            "the chip's field cannot hold it: quantise the layer with a smaller scale",
+        )
+        for name, value, limit in fields
+        if value > limit
+    ]
 
 
 def _finding(rule: Rule, code: str, node: str, found: str, limit: str, fix: str) -> Finding:

@@ -165,7 +165,7 @@ def integrate(layer: ChipLayer, sums: Array, *, keep_membrane: bool = False) -> 
     from hw_targets.loihi2.neurons import integrate_populations
 
     steps, samples = sums.shape[:2]
-    # netx stores the bias mantissa in 16 bits; check_chip keeps it within 13.
+    # netx stores the bias mantissa in 16 bits and wraps without a word; check_chip refuses more than 13.
     bias = np.broadcast_to(
         (layer.bias.astype(np.int16).astype(np.int32) << 6).reshape(-1, *([1] * (len(layer.output_shape) - 1))),
         layer.output_shape,

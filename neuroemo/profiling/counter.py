@@ -70,9 +70,9 @@ def count_operations(
     from torch import Tensor
 
     if isinstance(batches, Tensor):
-        raise InputError(Finding("E102", "error", "batches", "a tensor", "an iterable of tensors", fix="pass [tensor]"))
+        raise InputError(Finding("E802", "error", "batches", "a tensor", "an iterable of tensors", fix="pass [tensor]"))
     if loop_steps and not time_first:
-        raise InputError(Finding("E103", "error", "loop_steps", "batches without a time axis", "[T, N, ...]"))
+        raise InputError(Finding("E803", "error", "loop_steps", "batches without a time axis", "[T, N, ...]"))
     plan = plan_model(model)
     fan_outs: dict[tuple[str, tuple[int, ...]], Counts] = {}
     with _inference(model):
@@ -169,7 +169,7 @@ def _count_batch(
     from torch import Tensor
 
     if not isinstance(batch, Tensor):
-        raise InputError(Finding("E102", "error", "batches", f"a {type(batch).__name__}", "a tensor of inputs alone"))
+        raise InputError(Finding("E802", "error", "batches", f"a {type(batch).__name__}", "a tensor of inputs alone"))
     lead = tuple(batch.shape) if time_first else (1, *batch.shape)
     recorder = _Recorder(plan, fan_outs, *steps_and_samples(lead, "batch"))
     _reset(model)

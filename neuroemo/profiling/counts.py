@@ -141,7 +141,7 @@ def merge_counts(parts: Iterable[OpCounts]) -> OpCounts:
     for part in parts:
         merged = part if merged is None else _join(merged, part)
     if merged is None:
-        raise InputError(Finding("E100", "error", "batches", "no batch to count", "1 or more"))
+        raise InputError(Finding("E800", "error", "batches", "no batch to count", "1 or more"))
     return merged
 
 
@@ -149,7 +149,7 @@ def _join(first: OpCounts, second: OpCounts) -> OpCounts:
     if first.steps != second.steps:
         found = f"{first.steps} and {second.steps} steps"
         raise InputError(
-            Finding("E101", "error", "batches", found, "one length", fix="count clips of each length apart")
+            Finding("E801", "error", "batches", found, "one length", fix="count clips of each length apart")
         )
     return OpCounts(
         layers=_join_layers(first, second),

@@ -162,7 +162,7 @@ def compare_twins(snn: EnergyReport, ann: EnergyReport) -> TwinReport:
     """
     if (snn.target, snn.precision) != (ann.target, ann.precision):
         found = f"{snn.target} {snn.precision} and {ann.target} {ann.precision}"
-        raise InputError(Finding("E120", "error", "prices", found, "the same prices for both"))
+        raise InputError(Finding("E820", "error", "prices", found, "the same prices for both"))
     const, step = constant_and_step(snn.step_pj)
     ann_pj = ann.dense_mj / MJ_PER_PJ
     with_neurons = snn.synaptic_mj + snn.neuron_mj

@@ -43,7 +43,7 @@ class Price:
             InputError: the price is not one of a memory access.
         """
         if self.access_bits is None:
-            raise InputError(Finding("E121", "error", self.name, "not a memory access"))
+            raise InputError(Finding("E821", "error", self.name, "not a memory access"))
         share = bits / self.access_bits
         return self.value * share, (self.value if self.high is None else self.high) * share
 
@@ -81,7 +81,7 @@ class PriceList:
     def _rows(self, precision: str) -> dict[str, Price]:
         if precision not in self.precisions:
             choices = f"one of {', '.join(self.precisions)}"
-            raise InputError(Finding("E110", "error", precision, f"{self.target} has no such precision", choices))
+            raise InputError(Finding("E810", "error", precision, f"{self.target} has no such precision", choices))
         return self.arithmetic[precision]
 
 
@@ -102,12 +102,12 @@ def load_prices(target: str | Path = "cmos45") -> PriceList:
     """
     if isinstance(target, str) and target not in price_targets():
         choices = f"one of {', '.join(price_targets())}"
-        raise InputError(Finding("E111", "error", target, "no price list of that name", choices))
+        raise InputError(Finding("E811", "error", target, "no price list of that name", choices))
     path = target if isinstance(target, Path) else _root() / target / "prices.toml"
     try:
         return parse_prices(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(Finding("E112", "error", str(path), f"not a readable price list: {error}")) from error
+        raise InputError(Finding("E812", "error", str(path), f"not a readable price list: {error}")) from error
 
 
 def parse_prices(data: Mapping[str, Any], where: str = "prices") -> PriceList:
@@ -118,7 +118,7 @@ def parse_prices(data: Mapping[str, Any], where: str = "prices") -> PriceList:
     """
     missing = [table for table in ("target", "grades", "arithmetic") if table not in data]
     if missing:
-        raise InputError(Finding("E113", "error", where, f"no table {', '.join(missing)}"))
+        raise InputError(Finding("E813", "error", where, f"no table {', '.join(missing)}"))
     findings: list[Finding] = []
     grades = dict(data["grades"])
 
@@ -129,7 +129,7 @@ def parse_prices(data: Mapping[str, Any], where: str = "prices") -> PriceList:
 
     arithmetic = {name: rows(table, f"arithmetic.{name}") for name, table in data["arithmetic"].items()}
     memory, control = (rows(data.get(table, {}), table) for table in ("memory", "control"))
-    findings += [Finding("E114", "error", row.name, "no access_bits") for row in memory.values() if not row.access_bits]
+    findings += [Finding("E814", "error", row.name, "no access_bits") for row in memory.values() if not row.access_bits]
     findings += [finding for name, table in arithmetic.items() for finding in _check_mac(name, table)]
     if findings:
         raise InputError(findings)
@@ -141,15 +141,15 @@ def check_row(name: str, row: Mapping[str, Any], grades: Mapping[str, str]) -> l
     """Return what is wrong with one row: a field missing or unknown, no source, no known grade, no number."""
     known = {field.name: field for field in fields(Price) if field.name != "name"}
     required = [key for key, field in known.items() if field.default is MISSING]
-    findings = [Finding("E114", "error", name, f"no {key}") for key in required if row.get(key) in (None, "")]
-    findings += [Finding("E115", "error", name, f"unknown entry {key}") for key in row if key not in known]
+    findings = [Finding("E814", "error", name, f"no {key}") for key in required if row.get(key) in (None, "")]
+    findings += [Finding("E815", "error", name, f"unknown entry {key}") for key in row if key not in known]
     if (grade := row.get("grade")) and grade not in grades:
-        findings.append(Finding("E116", "error", name, f"grade {grade}", f"one of {', '.join(grades)}"))
+        findings.append(Finding("E816", "error", name, f"grade {grade}", f"one of {', '.join(grades)}"))
     if (unit := row.get("unit")) and unit != "pJ":
-        findings.append(Finding("E117", "error", name, f"unit {unit}", "pJ"))
+        findings.append(Finding("E817", "error", name, f"unit {unit}", "pJ"))
     value = row.get("value", 1.0)
     if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        findings.append(Finding("E118", "error", name, f"value {value}", "a positive number"))
+        findings.append(Finding("E818", "error", name, f"value {value}", "a positive number"))
     return findings
 
 
@@ -159,7 +159,7 @@ def _check_mac(precision: str, rows: Mapping[str, Price]) -> list[Finding]:
     total = rows["add"].value + rows["mult"].value
     if math.isclose(rows["mac"].value, total, rel_tol=1e-9):
         return []
-    return [Finding("E119", "error", f"arithmetic.{precision}.mac", f"{rows['mac'].value}", f"add + mult = {total}")]
+    return [Finding("E819", "error", f"arithmetic.{precision}.mac", f"{rows['mac'].value}", f"add + mult = {total}")]
 
 
 def _root() -> Path:

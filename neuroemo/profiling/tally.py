@@ -47,13 +47,13 @@ def count_spike_layers(layers: Iterable[SpikeLayer]) -> OpCounts:
     sizes: set[tuple[int, ...]] = set()
     for layer in layers:
         if layer.name in counted:
-            raise InputError(Finding("E104", "error", layer.name, "two layers of that name", "1"))
+            raise InputError(Finding("E804", "error", layer.name, "two layers of that name", "1"))
         steps, samples = steps_and_samples(layer.spikes.shape, layer.name)
         sizes.add((steps, samples))
         counted |= _spike_layer(layer, steps, samples)
     if len(sizes) != 1:
         found = ", ".join(f"T={steps} N={samples}" for steps, samples in sorted(sizes)) or "no layer"
-        raise InputError(Finding("E105", "error", "layers", found, "the same T and N in every layer"))
+        raise InputError(Finding("E805", "error", "layers", found, "the same T and N in every layer"))
     steps, samples = sizes.pop()
     return OpCounts(counted, samples, steps)
 
@@ -125,5 +125,5 @@ class Tally:
 def steps_and_samples(shape: Sequence[int], name: str) -> tuple[int, int]:
     """Return (T, N) of a shape [T, N, ...], or raise an InputError."""
     if len(shape) < 3 or min(shape[:2]) < 1:
-        raise InputError(Finding("E106", "error", name, f"shape {tuple(shape)}", "[T, N, ...], T and N 1 or more"))
+        raise InputError(Finding("E806", "error", name, f"shape {tuple(shape)}", "[T, N, ...], T and N 1 or more"))
     return shape[0], shape[1]

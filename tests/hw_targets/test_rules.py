@@ -64,6 +64,12 @@ def chip(weight, **changes):
     [
         ("E220", chip([[1, 2]]), chip([[1, -2]])),
         ("E220", chip([[-1, 0]]), chip([[-1, 1]])),
+        ("E223", chip([[128, -2]]), chip([[127, -2]])),
+        ("E223", chip([[1, -128]]), chip([[1, -127]])),
+        ("E223", chip([[1, -2]], bias=np.array([-4096])), chip([[1, -2]], bias=np.array([-4095]))),
+        ("E223", chip([[1, -2]], threshold=131072), chip([[1, -2]], threshold=131071)),
+        ("E223", chip([[1, -2]], voltage_decay=4096), chip([[1, -2]], voltage_decay=4095)),
+        ("E223", chip([[1, -2]], current_decay=4097), chip([[1, -2]], current_decay=4096)),
         ("W221", chip([[1, -2]], threshold=29), chip([[1, -2]], threshold=30)),
         ("W222", chip([[1, -2, 0, 0, 0]]), chip([[1, -2, 0, 0]])),
     ],

@@ -108,22 +108,22 @@ def test_an_explicit_output_size_is_listed():
 @pytest.mark.parametrize(
     ("call", "code"),
     [
-        (lambda net: count_operations(net, []), "E100"),
-        (lambda net: count_operations(net, [torch.ones(2, 1, 4), torch.ones(3, 1, 4)]), "E101"),
-        (lambda net: count_operations(net, torch.ones(2, 1, 4)), "E102"),
-        (lambda net: count_operations(net, [(torch.ones(2, 1, 4), 0)]), "E102"),
-        (lambda net: count_operations(net, [torch.ones(1, 4)], time_first=False, loop_steps=True), "E103"),
-        (lambda net: count_operations(net, [torch.ones(4)]), "E106"),
+        (lambda net: count_operations(net, []), "E800"),
+        (lambda net: count_operations(net, [torch.ones(2, 1, 4), torch.ones(3, 1, 4)]), "E801"),
+        (lambda net: count_operations(net, torch.ones(2, 1, 4)), "E802"),
+        (lambda net: count_operations(net, [(torch.ones(2, 1, 4), 0)]), "E802"),
+        (lambda net: count_operations(net, [torch.ones(1, 4)], time_first=False, loop_steps=True), "E803"),
+        (lambda net: count_operations(net, [torch.ones(4)]), "E806"),
         (
             lambda net: count_spike_layers([SpikeLayer("a", linear_fan_out(1, 1), np.ones((1, 1, 1)))] * 2),
-            "E104",
+            "E804",
         ),
-        (lambda net: count_spike_layers([]), "E105"),
+        (lambda net: count_spike_layers([]), "E805"),
         (
             lambda net: count_spike_layers(
                 [SpikeLayer(str(t), linear_fan_out(1, 1), np.ones((t, 1, 1))) for t in (1, 2)]
             ),
-            "E105",
+            "E805",
         ),
     ],
 )

@@ -99,19 +99,19 @@ def test_a_row_without_provenance_is_refused(name, key):
     del row[key]
     with pytest.raises(InputError) as caught:
         parse_prices(data)
-    assert ("E114", name, f"no {key}") in [(f.code, f.node, f.found) for f in caught.value.findings]
+    assert ("E814", name, f"no {key}") in [(f.code, f.node, f.found) for f in caught.value.findings]
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"grade": "guess"}, "E116"),
-        ({"unit": "nJ"}, "E117"),
-        ({"value": -1.0}, "E118"),
-        ({"value": float("nan")}, "E118"),
-        ({"source": ""}, "E114"),
-        ({"sauce": "typo"}, "E115"),
-        ({"value": 1.0}, "E119"),
+        ({"grade": "guess"}, "E816"),
+        ({"unit": "nJ"}, "E817"),
+        ({"value": -1.0}, "E818"),
+        ({"value": float("nan")}, "E818"),
+        ({"source": ""}, "E814"),
+        ({"sauce": "typo"}, "E815"),
+        ({"value": 1.0}, "E819"),
     ],
 )
 def test_a_wrong_row_is_refused(change, code):
@@ -131,9 +131,9 @@ def test_memory_without_a_width_and_files_without_tables_are_refused(tmp_path):
         parse_prices({})
     broken = tmp_path / "prices.toml"
     broken.write_text("a = ")
-    with pytest.raises(InputError, match="E112"):
+    with pytest.raises(InputError, match="E812"):
         load_prices(broken)
-    with pytest.raises(InputError, match="E112"):
+    with pytest.raises(InputError, match="E812"):
         load_prices(tmp_path / "none.toml")
 
 
@@ -143,7 +143,7 @@ def test_unknown_names_list_the_choices():
         load_prices("cmos46")
     with pytest.raises(InputError, match=r"one of fp32, fp16, int32, int8$"):
         energy_of(tiny_counts(), load_prices(), "fp64")
-    with pytest.raises(InputError, match=r"E110 int16"):  # an add alone prices no multiply-accumulate
+    with pytest.raises(InputError, match=r"E810 int16"):  # an add alone prices no multiply-accumulate
         energy_of(tiny_counts(), load_prices(), "int16")
 
 
