@@ -31,8 +31,12 @@ def import_quietly(name: str) -> Any:
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Keep a SIGINT until the block has ended, then raise KeyboardInterrupt; does nothing in other threads."""
-    if threading.current_thread() is not threading.main_thread():
+    """Keep a SIGINT until the block has ended, then raise KeyboardInterrupt.
+
+    Does nothing in other threads, and nothing where interrupts are ignored (a job started in the background).
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     arrived: list[int] = []

@@ -9,6 +9,15 @@ import pytest
 
 from neuroemo.imports import import_quietly, interrupts_held_back
 
+
+@pytest.fixture(autouse=True)
+def listening():
+    """SIGINT as in a terminal, however the tests were started; a background job starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 DEAF = """
 import os, signal
 print("greetings")
@@ -38,6 +47,13 @@ def test_the_handler_is_given_back():
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_ignored_interrupt_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupts_held_back():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_an_error_inside_is_the_error_outside():
