@@ -44,6 +44,32 @@ class Finding:
         return asdict(self)
 
 
+CAPACITY_CODES = ("E21", "E23", "E3")
+"""How the codes begin that say: expressible, but over a limit. Every other error of a target: unsupported."""
+
+
+def refusal_code(findings: Iterable[Finding]) -> int:
+    """Return the exit code of a target's findings: 3 unsupported outranks 4 does not fit; 0 without errors.
+
+    >>> refusal_code([Finding("E301", "error", "fc1", "too big"), Finding("W222", "warning", "fc1", "zeros")])
+    4
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors:
+        return 0
+    return 4 if all(finding.code.startswith(CAPACITY_CODES) for finding in errors) else 3
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise the error that fits, with all findings, if any of them is an error."""
+    listed = tuple(findings)
+    match refusal_code(listed):
+        case 3:
+            raise UnsupportedError(listed)
+        case 4:
+            raise CapacityError(listed)
+
+
 class NeuroEmoError(Exception):
     """Base of every error a user can cause; carries all findings at once and the process exit code."""
 

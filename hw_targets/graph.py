@@ -114,14 +114,14 @@ class Graph:
     """A sequential spiking network with everything a target must know and must not guess.
 
     ``input_shape`` is (C, H, W) or (N,); ``steps`` the number of time steps of one sample; ``dt_us`` the
-    length of a step in microseconds; ``first_frame`` says whether step 0 carries gray values in [0, 1]
+    length of a step in microseconds, None where a network counts in steps and nobody said; ``first_frame`` says whether step 0 carries gray values in [0, 1]
     instead of spikes; ``voting`` is the number of output neurons that vote for each class.
     """
 
     nodes: tuple[Node, ...]
     input_shape: Shape
     steps: int
-    dt_us: float
+    dt_us: float | None
     first_frame: Literal["float", "spikes"] = "spikes"
     voting: int = 1
     spike_order: Literal["charge-fire-reset"] = "charge-fire-reset"

@@ -59,7 +59,7 @@ class ChipGraph:
     layers: tuple[ChipLayer, ...]
     input_shape: Shape
     steps: int
-    dt_us: float
+    dt_us: float | None
     first_frame: Literal["float", "spikes"]
     voting: int = 1
 

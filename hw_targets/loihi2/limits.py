@@ -1,25 +1,11 @@
-"""What Loihi 2 can hold, one named number at a time, each with its source.
-
-``secondary`` marks numbers that were read in somebody else's account of the primary document.
-"""
+"""What Loihi 2 can hold, one named number at a time, each with its source."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from hw_targets.limit import Limit
 
 _LAVA_LIF = "Lava lif/process.py and lif/models.py (lava-nc 0.10.0)"
 _BRIEF = "Intel Loihi 2 technology brief, as quoted by SANA-FE's loihi2 profile"
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One limit of a target: largest value allowed, unit and where the number comes from."""
-
-    name: str
-    value: int
-    unit: str
-    source: str
-    secondary: bool = False
 
 
 WEIGHT_MAX = Limit("weight", 127, "synaptic units (8-bit signed, symmetric)", "lava dense/conv process documentation")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from neuroemo.report import svg
-from neuroemo.report.svg import Scale
+from export.page import svg
+from export.page.svg import Scale
 from neuroemo.report.words import number, rate
 
 # Sixteen samples of cividis (Nuñez et al. 2018), which reads the same with and without colour vision.

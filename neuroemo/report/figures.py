@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from neuroemo.report import svg
-from neuroemo.report.charts import Axes, Series, curves, frame, legend, padded
-from neuroemo.report.svg import Scale
+from export.page import svg
+from export.page.charts import Axes, Series, curves, frame, legend, padded
+from export.page.svg import Scale
 from neuroemo.report.words import largest_energy, millijoules, percent, plural, simulated_name
 
 # Share of (pixel, channel) positions with an event on the data of Wang et al. (2022), section 3.

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 from report_sample import build_report, vote
 
-from neuroemo.report import charts, drawings, figures, svg
+from export.page import charts, svg
+from neuroemo.report import drawings, figures
 from neuroemo.report.schema import checked_report
 
 SVG = "{http://www.w3.org/2000/svg}"

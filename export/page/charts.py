@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuroemo.report import svg
-from neuroemo.report.svg import Scale
+from export.page import svg
+from export.page.svg import Scale
 
 LEFT, RIGHT = 46.0, 10.0
 
