@@ -114,8 +114,9 @@ class Graph:
     """A sequential spiking network with everything a target must know and must not guess.
 
     ``input_shape`` is (C, H, W) or (N,); ``steps`` the number of time steps of one sample; ``dt_us`` the
-    length of a step in microseconds, None where a network counts in steps and nobody said; ``first_frame`` says whether step 0 carries gray values in [0, 1]
-    instead of spikes; ``voting`` is the number of output neurons that vote for each class.
+    length of a step in microseconds, None where a network counts in steps and nobody said; ``first_frame``
+    says whether step 0 carries gray values in [0, 1] instead of spikes; ``voting`` is the number of output
+    neurons that vote for each class.
     """
 
     nodes: tuple[Node, ...]

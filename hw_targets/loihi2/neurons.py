@@ -20,8 +20,11 @@ def integrate_populations(
     threshold: int,
     spikes: Array,
     membrane: Array,
+    state: Array,
 ) -> None:
-    """Fill ``spikes`` [T, N, M] (and ``membrane``, if it is not empty) from synaptic ``sums`` int32 [T, N, M].
+    """Fill ``spikes`` [T, N, M] from synaptic ``sums`` int32 [T, N, M].
+
+    ``membrane`` [T, N, M] and ``state`` [2, N, M] (u and v after the last step) are filled unless they are empty.
 
     ``bias`` int32 [M] and ``threshold`` are already shifted left by 6. State starts at zero.
     """
@@ -57,3 +60,6 @@ def integrate_populations(
                 fired = potential > threshold
                 spikes[t, n, m] = fired
                 v[m] = 0 if fired else potential
+        if state.size > 0:
+            state[0, n] = u
+            state[1, n] = v

@@ -4,26 +4,39 @@ One scale s per layer, in synaptic units per 1.0: weights round(w s), bias round
 ceil(threshold s L) - 1 for a source neuron that fires at v >= threshold (the chip fires at v > mantissa << 6),
 floor(threshold s L) for one that fires at v > threshold. L is the payload of one input spike: 1 for spikes, more
 in the first layer when step 0 carries gray values. s is the largest scale that keeps weight, threshold
-and bias inside their fields, lowered until no possible input can overflow the 24-bit current.
+and bias inside their fields, lowered until no possible input can overflow the 24-bit current, or, with
+``drive_max`` measured on data, until none that was seen can, with a margin (``scale.py``).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from hw_targets.finding import CapacityError, Finding
-from hw_targets.graph import LIF, Array, Conv2d, Graph, Linear, Synapse
+from hw_targets.graph import LIF, Conv2d, Graph, Linear, Synapse
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.limits import ACTIVATION_MAX, BIAS_MAX, DECAY_MAX, THRESHOLD_MAX, WEIGHT_MAX
+from hw_targets.loihi2.limits import DECAY_MAX, WEIGHT_MAX
+from hw_targets.loihi2.scale import layer_scale, worst_sum
+
+__all__ = ["GRAY_LEVELS", "chip_threshold", "quantize", "worst_sum"]
 
 GRAY_LEVELS = 63
 """Payload of a spike beside a gray first frame: the best trade between gray levels and bias range (measured)."""
 
 
-def quantize(graph: Graph, *, weight_bits: int = 8, gray_levels: int = GRAY_LEVELS) -> ChipGraph:
+def quantize(
+    graph: Graph,
+    *,
+    weight_bits: int = 8,
+    gray_levels: int = GRAY_LEVELS,
+    drive_max: Mapping[str, float] | None = None,
+) -> ChipGraph:
     """Return the chip form of a lowered graph.
+
+    ``drive_max`` holds, by neuron layer, the largest magnitude of synaptic drive that was seen on data (float units).
 
     Raises:
         CapacityError: a layer for which no scale keeps every field in range.
@@ -37,7 +50,8 @@ def quantize(graph: Graph, *, weight_bits: int = 8, gray_levels: int = GRAY_LEVE
             waiting = (node, shape_in, shape_out)
         elif isinstance(node, LIF) and waiting is not None:
             payload = gray_levels if not layers and graph.first_frame == "float" else 1
-            made = _layer(*waiting, node, payload, weight_max)
+            seen = None if drive_max is None else drive_max.get(node.name)
+            made = _layer(*waiting, node, payload, weight_max, seen)
             if isinstance(made, Finding):
                 findings.append(made)
             else:
@@ -55,9 +69,10 @@ def _layer(
     neuron: LIF,
     payload: int,
     weight_max: int,
+    drive_max: float | None,
 ) -> ChipLayer | Finding:
     bias = np.zeros(synapse.weight.shape[0]) if synapse.bias is None else synapse.bias
-    scale = _scale(synapse.weight, bias, neuron.threshold, payload, weight_max)
+    scale = layer_scale(synapse, neuron.threshold, payload, weight_max, drive_max)
     weight = np.rint(synapse.weight * scale).astype(np.int64)
     threshold = chip_threshold(neuron, scale * payload)
     if not weight.any():
@@ -111,23 +126,3 @@ def chip_threshold(neuron: LIF, unit: float) -> int:
     """
     exact = neuron.threshold * unit
     return math.ceil(exact - 1e-9) - 1 if neuron.inclusive else math.floor(exact + 1e-9)
-
-
-def _scale(weight: Array, bias: Array, threshold: float, payload: int, weight_max: int) -> float:
-    """Return the largest scale at which weight, threshold, bias and every synaptic sum stay in their fields."""
-    largest = float(np.abs(weight).max(initial=0.0))
-    bounds = [weight_max / largest if largest else 1.0]
-    if threshold > 0:
-        bounds.append(THRESHOLD_MAX.value / (threshold * payload))
-    if np.abs(bias).max(initial=0.0) > 0:
-        bounds.append(BIAS_MAX.value / (float(np.abs(bias).max()) * payload))
-    scale = min(bounds)
-    while (worst := worst_sum(np.rint(weight * scale)) * payload) > ACTIVATION_MAX.value:
-        scale *= ACTIVATION_MAX.value / worst * 0.999
-    return scale
-
-
-def worst_sum(weight: Array) -> int:
-    """Return the largest magnitude that a synaptic sum can reach when any inputs may be on at once."""
-    rows = weight.reshape(weight.shape[0], -1)
-    return int(max(np.clip(rows, 0, None).sum(axis=1).max(), -np.clip(rows, None, 0).sum(axis=1).min()))

@@ -10,8 +10,8 @@ Source: lava-nc 0.10.0 ``proc/lif/models.py`` (PyLifModelBitAcc), ``proc/conv/mo
 *aligned* on the same frame. Lava delays each layer by one step; with ``reset_interval`` equal to the
 sample length and ``reset_offset`` 1 its spikes are these, shifted (proven against Lava in the tests).
 
-Synaptic sums are exact in float32 while no sum can reach 2^24, else in float64; sums that could leave
-the 24-bit current are refused, because what Lava does then differs from what any chip would.
+Synaptic sums are exact in float32 while no sum can reach 2^24; layers whose sums could are refused. A sum that
+leaves the 24-bit current is refused where it happens, because what Lava does then differs from what any chip would.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ V_MAX = 2**23 - 1
 class ChipRun:
     """Spikes of every layer, uint8 [T, N, ...] in C, H, W order, and what a probe asked for.
 
-    ``membrane`` holds v after the leak and the input, before the reset, int32 [T, N, ...], by layer name.
+    ``membrane`` holds v after the leak and the input, before the reset, int32 [T, N, ...], by layer name;
+    ``final`` the current u and the potential v after the last step, int32 [2, N, ...], by layer name.
     """
 
     spikes: dict[str, Array]
     membrane: dict[str, Array] = field(default_factory=dict)
+    final: dict[str, Array] = field(default_factory=dict)
 
     @property
     def output(self) -> Array:
@@ -88,16 +90,22 @@ def encode_input(chip: ChipGraph, clips: Array) -> Array:
 
 
 def simulate(
-    chip: ChipGraph, clips: Array, *, probe: tuple[str, ...] = (), teacher: Mapping[str, Array] | None = None
+    chip: ChipGraph,
+    clips: Array,
+    *,
+    probe: tuple[str, ...] = (),
+    teacher: Mapping[str, Array] | None = None,
+    keep_state: bool = False,
 ) -> ChipRun:
     """Run network input [T, N, C, H, W] through the chip's arithmetic and record the spikes of every layer.
 
-    ``probe`` names layers whose membrane potential is recorded too. With ``teacher`` (spikes by layer name)
-    every layer is fed the teacher's spikes instead of its predecessor's, to be judged on its own.
+    ``probe`` names layers whose membrane potential is recorded too, ``keep_state`` asks for the final state. With
+    ``teacher`` (spikes by layer name) every layer is fed the teacher's spikes instead of its predecessor's, to be
+    judged on its own.
 
     Raises:
         InputError: see ``encode_input``; also a probe that names no layer.
-        CapacityError: a layer whose sums could overflow the 24-bit current.
+        CapacityError: a synaptic sum that overflows the 24-bit current.
     """
     unknown = [name for name in probe if name not in {layer.name for layer in chip.layers}]
     if unknown:
@@ -110,33 +118,25 @@ def simulate(
                 "one of " + ", ".join(layer.name for layer in chip.layers),
             )
         )
-    refuse_overflow(chip)
     value = encode_input(chip, clips)
-    spikes: dict[str, Array] = {}
-    membrane: dict[str, Array] = {}
+    run = ChipRun({})
     for layer in chip.layers:
         sums = synaptic_sums(layer, value)
-        value, trace = integrate(layer, sums, keep_membrane=layer.name in probe)
-        spikes[layer.name] = value
+        value, trace, state = integrate(layer, sums, keep_membrane=layer.name in probe, keep_state=keep_state)
+        run.spikes[layer.name] = value
         if layer.name in probe:
-            membrane[layer.name] = trace
+            run.membrane[layer.name] = trace
+        if keep_state:
+            run.final[layer.name] = state
         if teacher is not None:
             value = teacher[layer.name]
-    return ChipRun(spikes, membrane)
+    return run
 
 
 def refuse_overflow(chip: ChipGraph) -> None:
     """Raise a CapacityError that names every layer whose synaptic sum can leave the 24-bit current."""
     findings = [
-        Finding(
-            "E230",
-            "error",
-            layer.name,
-            f"synaptic sum up to {worst}",
-            str(ACTIVATION_MAX.value),
-            str(worst - ACTIVATION_MAX.value),
-            "the 24-bit current would wrap: lower the weights or the payload",
-        )
+        _overflow(layer, worst, "could reach")
         for layer in chip.layers
         if (worst := worst_sum(layer.weight) * layer.payload) > ACTIVATION_MAX.value
     ]
@@ -144,12 +144,21 @@ def refuse_overflow(chip: ChipGraph) -> None:
         raise CapacityError(findings)
 
 
+def _overflow(layer: ChipLayer, value: int, verb: str) -> Finding:
+    limit = ACTIVATION_MAX.value
+    fix = "the 24-bit current would wrap: export without --calibrate, or lower the weights or the payload"
+    return Finding("E230", "error", layer.name, f"a synaptic sum {verb} {value}", str(limit), str(value - limit), fix)
+
+
 def synaptic_sums(layer: ChipLayer, values: Array) -> Array:
     """Return the integer synaptic sums int32 [T, N, ...] of a layer for its input [T, N, ...]."""
     import torch
     import torch.nn.functional as F
 
-    # |sum| <= 131071 is guaranteed by refuse_overflow, so every partial sum is exact in float32's 24 bits.
+    worst = worst_sum(layer.weight) * layer.payload
+    if worst >= 2**24:
+        raise CapacityError(_overflow(layer, worst, "could reach"))
+    # No partial sum can reach 2^24, so every one is exact in float32.
     frames = torch.from_numpy(np.ascontiguousarray(values.reshape(-1, *layer.input_shape))).float()
     weight = torch.from_numpy(layer.weight).float()
     with torch.no_grad():
@@ -157,11 +166,15 @@ def synaptic_sums(layer: ChipLayer, values: Array) -> Array:
             sums = F.conv2d(frames, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
         else:
             sums = frames.flatten(1) @ weight.T
+        if worst > ACTIVATION_MAX.value and (seen := int(sums.abs().max())) > ACTIVATION_MAX.value:
+            raise CapacityError(_overflow(layer, seen, "reaches"))
     return sums.to(torch.int32).numpy().reshape(*values.shape[:2], *layer.output_shape)  # type: ignore[no-any-return]
 
 
-def integrate(layer: ChipLayer, sums: Array, *, keep_membrane: bool = False) -> tuple[Array, Array]:
-    """Integrate synaptic sums [T, N, ...] over time; return spikes uint8 and the membrane before reset."""
+def integrate(
+    layer: ChipLayer, sums: Array, *, keep_membrane: bool = False, keep_state: bool = False
+) -> tuple[Array, Array, Array]:
+    """Integrate sums [T, N, ...] over time; return spikes, the membrane before reset, and the final u and v."""
     from hw_targets.loihi2.neurons import integrate_populations
 
     steps, samples = sums.shape[:2]
@@ -172,6 +185,7 @@ def integrate(layer: ChipLayer, sums: Array, *, keep_membrane: bool = False) -> 
     ).reshape(-1)
     spikes = np.empty((steps, samples, bias.size), dtype=np.uint8)
     trace = np.empty((steps, samples, bias.size) if keep_membrane else (0, 0, 0), dtype=np.int32)
+    state = np.empty((2, samples, bias.size) if keep_state else (2, 0, 0), dtype=np.int32)
     integrate_populations(
         sums.reshape(steps, samples, -1),
         np.ascontiguousarray(bias),
@@ -180,6 +194,11 @@ def integrate(layer: ChipLayer, sums: Array, *, keep_membrane: bool = False) -> 
         layer.threshold << 6,
         spikes,
         trace,
+        state,
     )
     shape = (steps, samples, *layer.output_shape)
-    return spikes.reshape(shape), trace.reshape(shape) if keep_membrane else trace
+    return (
+        spikes.reshape(shape),
+        trace.reshape(shape) if keep_membrane else trace,
+        state.reshape(2, samples, *layer.output_shape) if keep_state else state,
+    )

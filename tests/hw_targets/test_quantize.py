@@ -16,7 +16,7 @@ from hw_targets.loihi2.quantize import chip_threshold, quantize, worst_sum
 
 def one(weight, bias=None, threshold=1.0, first_frame="spikes", **neuron):
     weight = np.asarray(weight, dtype=float)
-    nodes = (Linear("fc", weight, bias), LIF("n", 0.5, threshold, **neuron))
+    nodes = (Linear("fc", weight, bias), LIF("n", neuron.pop("decay", 0.5), threshold, **neuron))
     return Graph(nodes, (weight.shape[1],), 4, 1.0, first_frame)
 
 
@@ -47,14 +47,44 @@ def check_fields(graph):
 
 
 def test_weights_use_the_whole_field_when_nothing_else_binds():
-    layer = quantize(one([[0.5, -0.25]])).layers[0]
+    layer = quantize(one([[0.5, -0.2513]])).layers[0]
     assert layer.weight.tolist() == [[127, -64]]
     assert layer.scale == 254.0
     assert layer.threshold == 253  # 1.0 is 254 units, reached means fires, so exceeding 253
 
 
 def test_few_bits():
-    assert np.abs(quantize(one([[0.5, -0.25]]), weight_bits=4).layers[0].weight).max() == 7
+    assert np.abs(quantize(one([[0.5, -0.2513]]), weight_bits=4).layers[0].weight).max() == 7
+
+
+@pytest.mark.parametrize("step", [0.25, 1 / 3, 0.1])
+def test_weights_on_a_lattice_stay_exact_and_ties_at_the_threshold_fire(step):
+    weight = np.array([[3, -2, 0], [1, -1, 2]]) * step
+    layer = quantize(one(weight, threshold=2 * step, decay=0.0)).layers[0]
+    unit = layer.scale * step
+    assert unit == pytest.approx(round(unit))
+    assert layer.weight.tolist() == (np.array([[3, -2, 0], [1, -1, 2]]) * round(unit)).tolist()
+    assert layer.threshold == 2 * round(unit) - 1
+
+
+def test_calibration_trades_the_worst_case_for_resolution():
+    weight = np.where(np.arange(5000) % 2, 1.0, 0.98765)[None] * np.pi
+    careful = quantize(one(weight)).layers[0]
+    calibrated = quantize(one(weight), drive_max={"n": 300.0}).layers[0]
+    assert worst_sum(careful.weight) <= 131071 < worst_sum(calibrated.weight)
+    assert calibrated.weight.max() == 127
+    assert 300.0 * calibrated.scale * 2 <= 131071
+    tight = quantize(one(weight), drive_max={"n": 15000.0}).layers[0]
+    assert tight.scale == pytest.approx(131071 / (2 * 15000.0))
+
+
+def test_an_inhibitory_dense_layer_avoids_the_power_of_two_that_netx_corrupts():
+    # threshold 4095 / 127 units: the bias limits the scale so that the lowest weight would be -64
+    graph = one([[-1.0, -0.3713], [-0.5377, -0.9]], np.array([4095 / 64, 0.0]))
+    layer = quantize(graph).layers[0]
+    assert layer.weight.min() == -63
+    alone = quantize(one([[-1.0]], np.array([4095 / 64]))).layers[0]
+    assert alone.weight.item() == -63
 
 
 def test_payload_scales_threshold_and_bias_of_the_first_layer_only():

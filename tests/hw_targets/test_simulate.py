@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw_targets.finding import CapacityError, InputError
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.simulate import encode_input, simulate
+from hw_targets.loihi2.simulate import encode_input, refuse_overflow, simulate
 
 
 def sign_shift(value: int, keep: int) -> int:
@@ -138,19 +138,34 @@ def test_threshold_is_exceeded_not_reached():
     assert simulate(one_layer(threshold=11), clips).output.item() == 1
 
 
-def test_possible_overflow_is_refused():
-    weight = np.full((1, 2000), 127)
-    with pytest.raises(CapacityError, match="synaptic sum up to 254000; limit 131071, over by 122929"):
-        simulate(
-            ChipGraph(
-                (ChipLayer("big", "dense", weight, np.zeros(1, int), 5, 0, (2000,), (1,)),),
-                (2000,),
-                1,
-                1.0,
-                "spikes",
-            ),
-            np.zeros((1, 1, 2000), np.float32),
-        )
+def wide(inputs: int) -> ChipGraph:
+    layer = ChipLayer("big", "dense", np.full((1, inputs), 127), np.zeros(1, int), 5, 0, (inputs,), (1,))
+    return ChipGraph((layer,), (inputs,), 1, 1.0, "spikes")
+
+
+def test_a_sum_that_overflows_is_refused_where_it_happens_and_not_before():
+    some = np.zeros((1, 2, 2000), np.float32)
+    some[0, 1, :1032] = 1  # 1032 x 127 = 131064
+    assert simulate(wide(2000), some).output[:, :, 0].tolist() == [[0, 1]]
+    some[0, 1, 1032] = 1
+    with pytest.raises(CapacityError, match="synaptic sum reaches 131191; limit 131071, over by 120"):
+        simulate(wide(2000), some)
+
+
+def test_a_layer_whose_sums_might_be_inexact_is_refused_whole():
+    with pytest.raises(CapacityError, match="could reach 17780000"):
+        simulate(wide(140000), np.zeros((1, 1, 140000), np.float32))
+    with pytest.raises(CapacityError, match="could reach 254000"):
+        refuse_overflow(wide(2000))
+
+
+def test_the_final_state_is_that_of_the_last_step():
+    run = simulate(one_layer(threshold=100, voltage_decay=1024), np.ones((3, 1, 2), np.float32), keep_state=True)
+    unit = one_layer(threshold=100).layers[0].weight.sum() << 6
+    v = 0
+    for _ in range(3):
+        v = (v * 3072 >> 12) + unit + (2 << 6)
+    assert run.final["n"][:, 0, 0].tolist() == [unit, v]
 
 
 @pytest.mark.parametrize(
