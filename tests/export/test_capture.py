@@ -158,6 +158,9 @@ STYLES = {
     "no input decay": lambda: made(nn.Sequential(conv(), lif(decay_input=False))),
     "reset above zero": lambda: made(nn.Sequential(conv(), lif(v_reset=0.1))),
     "integrate and fire": lambda: made(nn.Sequential(conv(), neuron.IFNode(v_threshold=0.5))),
+    "soft reset": lambda: made(nn.Sequential(conv(), lif(v_reset=None))),
+    "soft reset without input decay": lambda: made(nn.Sequential(conv(), lif(v_reset=None, decay_input=False))),
+    "soft reset, integrate and fire": lambda: made(nn.Sequential(conv(), neuron.IFNode(v_reset=None))),
     "parametric, sigmoid surrogate": lambda: made(
         nn.Sequential(conv(), neuron.ParametricLIFNode(init_tau=3.0, surrogate_function=surrogate.Sigmoid()))
     ),
@@ -211,7 +214,6 @@ REFUSED = {
         "E109",
         "after the voting layer",
     ),
-    "soft reset": (lambda: made(nn.Sequential(conv(), lif(v_reset=None))), "E108", "soft reset"),
     "unknown layer": (lambda: made(nn.Sequential(conv(), nn.Tanh(), lif())), "E100", "Tanh"),
     "soft surrogate": (
         lambda: made(nn.Sequential(conv(), lif(surrogate_function=surrogate.ATan(spiking=False)))),
@@ -229,6 +231,11 @@ def test_refused_with_layer_reason_and_remedy(name):
     assert [finding.code for finding in caught.value.findings] == [code]
     assert caught.value.findings[0].fix
     assert caught.value.exit_code == 3
+
+
+def test_a_network_that_fails_on_its_input_says_so_itself():
+    with pytest.raises(InputError, match=r"the network itself fails on input \(5, 3, 3, 8, 8\)"):
+        capture(STYLES["sequential"](), torch.zeros(5, 3, 3, 8, 8))
 
 
 def test_nan_example_is_refused():
