@@ -3,71 +3,104 @@
 ::
 
     target/model.net    what the vendor's tools load
-    chip.json           what a netx file cannot say: names, scales, payload, steps, voting
+    model.nir           the folded network for other frameworks
+    chip.json           what a netx file cannot say: names, scales, payload, steps, voting, encoding
+    captured.npz        the network as it was trained, as a graph
     graph.npz           the folded float graph
-    vectors/            known-answer test: inputs.npz, and every layer's spikes in expected.npz
-    report.json         the comparison that led to the verdict
+    vectors/            known-answer test: inputs.npz, model.npz (the trained network's own spikes), expected.npz
+                        (every layer's spikes in the fixed-point simulator), state.npz (u and v after the last step)
+    report.json         the comparison that led to the verdict; report.md and report.html say the same to people
+    MODEL_CARD.md       what it is, for whoever finds it
     manifest.json       hashes of all files, versions, arguments, verdict
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-import tempfile
-import zipfile
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hw_targets.finding import Finding, InputError
-from hw_targets.graph import NODE_TYPES, Array, Graph
-from hw_targets.registry import Target
+from export.compile import Compiled
+from export.deployment import Deployment, split_input
+from export.reference import run_graph
+from export.storage import (
+    SCHEMA,
+    file_hash,
+    load_arrays,
+    load_graph,
+    read_json,
+    save_arrays,
+    save_graph,
+    write_json,
+)
+from export.swap import folder_aside, put_in_place
+from hw_targets.finding import Finding, InputError, UnsupportedError
+from hw_targets.graph import Array
 
-SCHEMA = 1
+__all__ = [
+    "check_bundle",
+    "file_hash",
+    "load_chip",
+    "load_deployment",
+    "load_graph",
+    "read_json",
+    "save_graph",
+    "write_bundle",
+    "write_json",
+]
+
+CHANGED = ("E420", "E421")
+"""Codes that say: a file of the bundle is missing, or is not the one that was written."""
+A_BUNDLE = "a bundle written by `neuroemo export`"
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The known-answer test: clips [T, N, ...] and the trained network's own spikes on them, by neuron layer."""
+
+    clips: Array
+    model: dict[str, Array]
 
 
 def write_bundle(
-    out: Path,
-    target: Target,
-    folded: Graph,
-    chip: Any,
-    clips: Array,
-    report: dict[str, Any],
-    details: dict[str, Any],
+    out: Path, compiled: Compiled, vectors: Vectors, report: dict[str, Any], details: dict[str, Any]
 ) -> None:
-    """Write a bundle aside and rename it to ``out``, so that a killed run leaves the old one or none."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    """Write a bundle aside and put it in place of ``out`` in one step: a killed run leaves the old one or none."""
+    aside = folder_aside(out)
     try:
-        (aside / "target").mkdir()
-        (aside / "vectors").mkdir()
-        target.write(chip, aside / "target" / "model.net")
-        write_json(aside / "chip.json", chip_description(chip, target.name))
-        save_graph(folded, aside / "graph.npz")
-        save_arrays(aside / "vectors" / "inputs.npz", {"clips": clips})
-        save_arrays(aside / "vectors" / "expected.npz", target.simulate(chip, clips).spikes)
-        write_json(aside / "report.json", report | {"bundle": None})
-        write_json(aside / "manifest.json", _manifest(aside, report, details))
-        _swap(aside, out)
+        _fill(aside, compiled, vectors, report, details)
+        put_in_place(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _swap(aside: Path, out: Path) -> None:
-    os.chmod(aside, 0o755)
-    if out.exists():
-        old = out.with_name(f".{out.name}.old-{os.getpid()}")
-        os.rename(out, old)
-        os.rename(aside, out)
-        shutil.rmtree(old)
-    else:
-        os.rename(aside, out)
+def _fill(folder: Path, compiled: Compiled, vectors: Vectors, report: dict[str, Any], details: dict[str, Any]) -> None:
+    from export.nir_writer import write_nir
+    from export.page import model_card, page_html, report_markdown
+
+    deployment = compiled.deployment
+    (folder / "target").mkdir()
+    (folder / "vectors").mkdir()
+    deployment.target.write(deployment.chip, folder / "target" / "model.net")
+    write_json(folder / "chip.json", chip_description(deployment))
+    save_graph(compiled.captured, folder / "captured.npz")
+    save_graph(compiled.folded, folder / "graph.npz")
+    write_nir(compiled.folded, folder / "model.nir", metadata={"made_by": "neuroemo export"})
+    run = deployment.simulate(vectors.clips, keep_state=True)
+    save_arrays(folder / "vectors" / "inputs.npz", {"clips": vectors.clips})
+    save_arrays(folder / "vectors" / "model.npz", vectors.model)
+    save_arrays(folder / "vectors" / "expected.npz", run.spikes)
+    save_arrays(folder / "vectors" / "state.npz", run.final)
+    kept = report | {"bundle": None}
+    write_json(folder / "report.json", kept)
+    (folder / "report.md").write_text(report_markdown(kept))
+    (folder / "report.html").write_text(page_html(kept))
+    (folder / "MODEL_CARD.md").write_text(model_card(kept))
+    write_json(folder / "manifest.json", _manifest(folder, report, details))
 
 
 def _manifest(folder: Path, report: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +110,8 @@ def _manifest(folder: Path, report: dict[str, Any], details: dict[str, Any]) -> 
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "verdict": "verified" if report["ok"] else "FAILED",
         "target": report["target"],
+        "allowed": report["allowed"],
+        "arguments": report["arguments"],
         "versions": versions(),
         "sha256": {path.relative_to(folder).as_posix(): file_hash(path) for path in files},
         "details": details,
@@ -89,7 +124,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("neuroemo", "torch", "spikingjelly", "numpy", "h5py"):
+    for package in ("neuroemo", "torch", "spikingjelly", "norse", "nir", "numpy", "h5py"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -97,94 +132,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, aside first and then renamed."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    os.replace(aside, path)
-
-
-def save_arrays(path: Path, arrays: dict[str, Array]) -> None:
-    """Write arrays as a compressed .npz whose bytes depend on nothing but the arrays."""
-    from io import BytesIO
-
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            buffer = BytesIO()
-            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
-
-
-def load_arrays(path: Path) -> dict[str, Array]:
-    """Read an .npz file without ever unpickling.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise InputError(Finding("E060", "error", str(path), f"not a readable array file: {error}")) from error
-
-
-def save_graph(graph: Graph, path: Path) -> None:
-    """Write a graph as arrays plus one JSON header."""
-    arrays: dict[str, Array] = {}
-    nodes = []
-    for index, node in enumerate(graph.nodes):
-        entry: dict[str, Any] = {"type": type(node).__name__}
-        for item in fields(node):
-            value = getattr(node, item.name)
-            if isinstance(value, np.ndarray):
-                arrays[f"{index}.{item.name}"] = value
-            else:
-                entry[item.name] = value
-        nodes.append(entry)
-    header = {
-        "schema": SCHEMA,
-        "nodes": nodes,
-        **{f.name: getattr(graph, f.name) for f in fields(graph) if f.init and f.name != "nodes"},
-    }
-    save_arrays(path, {"header": np.array(json.dumps(header, sort_keys=True)), **arrays})
-
-
-def load_graph(path: Path) -> Graph:
-    """Read a graph that ``save_graph`` wrote.
-
-    Raises:
-        InputError: the file is missing, damaged or not a graph.
-    """
-    arrays = load_arrays(path)
-    try:
-        header = json.loads(arrays.pop("header").item())
-        if header.pop("schema") != SCHEMA:
-            raise ValueError("another schema version")
-        nodes = []
-        for index, entry in enumerate(header.pop("nodes")):
-            values = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key != "type"
-            }
-            stored = {
-                key.split(".", 1)[1]: value for key, value in arrays.items() if key.split(".", 1)[0] == str(index)
-            }
-            nodes.append(NODE_TYPES[entry["type"]](**values, **stored))
-        header["input_shape"] = tuple(header["input_shape"])
-        return Graph(nodes=tuple(nodes), **header)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(Finding("E061", "error", str(path), f"not a graph: {error!r}")) from error
-
-
-def chip_description(chip: Any, target: str) -> dict[str, Any]:
+def chip_description(deployment: Deployment) -> dict[str, Any]:
     """Return what the chip's file cannot say, as a JSON-ready dictionary."""
+    chip = deployment.chip
     return {
         "schema": SCHEMA,
-        "target": target,
+        "target": deployment.target.name,
+        "encoding": deployment.encoding,
+        "binarised": deployment.binarised,
         "steps": chip.steps,
         "dt_us": chip.dt_us,
         "first_frame": chip.first_frame,
@@ -199,9 +154,12 @@ def load_chip(folder: Path) -> Any:
     Raises:
         InputError: the folder is not a bundle, or a file in it is damaged.
     """
+    return _chip(folder, read_json(folder / "chip.json", A_BUNDLE))
+
+
+def _chip(folder: Path, description: dict[str, Any]) -> Any:
     from hw_targets.registry import get_target
 
-    description = read_json(folder / "chip.json", "a bundle written by `neuroemo export`")
     try:
         target = get_target(description["target"])
         chip = target.read(
@@ -214,61 +172,102 @@ def load_chip(folder: Path) -> Any:
             replace(layer, name=str(said["name"]), scale=float(said["scale"]))
             for layer, said in zip(chip.layers, description["layers"], strict=True)
         )
-        return replace(chip, layers=layers, voting=int(description["voting"]), dt_us=float(description["dt_us"]))
+        dt_us = None if description["dt_us"] is None else float(description["dt_us"])
+        return replace(chip, layers=layers, voting=int(description["voting"]), dt_us=dt_us)
     except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise InputError(
-            Finding("E062", "error", str(folder), f"chip.json does not fit model.net: {error!r}")
-        ) from error
+        found = f"chip.json does not fit model.net: {error!r}"
+        raise InputError(Finding("E062", "error", str(folder), found)) from error
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object.
+def load_deployment(folder: Path) -> Deployment:
+    """Read everything that is needed to run a bundle's network, on the host and on the chip.
 
     Raises:
-        InputError: the file is missing, or is not a JSON object.
+        InputError: the folder is not a bundle, or a file in it is damaged.
     """
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(Finding("E063", "error", str(path), "no such file", what)) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(Finding("E064", "error", str(path), f"not JSON: {error}", what)) from error
-    if not isinstance(value, dict):
-        raise InputError(Finding("E064", "error", str(path), f"a JSON {type(value).__name__}", what))
-    return value
+    from hw_targets.registry import get_target
+
+    description = read_json(folder / "chip.json", A_BUNDLE)
+    chip = _chip(folder, description)
+    encoding = description.get("encoding", "graded" if chip.payload > 1 else "spikes")
+    if encoding not in ("graded", "host", "spikes"):
+        raise InputError(Finding("E065", "error", "chip.json", f"encoding {encoding!r}", "graded, host, spikes"))
+    host = None
+    if encoding == "host":
+        try:
+            host, _, _ = split_input(load_graph(folder / "graph.npz"), "host")
+        except UnsupportedError as error:
+            raise InputError(error.findings) from error
+    return Deployment(
+        get_target(str(description["target"])), chip, encoding, host, bool(description.get("binarised", False))
+    )
 
 
 def check_bundle(folder: Path) -> list[Finding]:
     """Compare a bundle's files with its manifest, and its known answers with what the simulator says now."""
-    from hw_targets.registry import get_target
+    manifest = read_json(folder / "manifest.json", A_BUNDLE)
+    findings = _changed_files(folder, dict(manifest.get("sha256", {})))
+    if any(finding.code == "E420" for finding in findings):
+        return findings
+    clips = load_vectors(folder, "inputs.npz", "clips")["clips"]
+    expected = load_vectors(folder, "expected.npz")
+    deployment = load_deployment(folder)
+    spikes, final = _answers_now(deployment, clips, expected)
+    findings += _wrong_answers(expected, spikes, "spikes")
+    if (folder / "vectors" / "state.npz").is_file():
+        findings += _wrong_answers(load_vectors(folder, "state.npz"), final, "final states")
+    return findings
 
-    manifest = read_json(folder / "manifest.json", "a bundle written by `neuroemo export`")
+
+def load_vectors(folder: Path, file: str, *names: str) -> dict[str, Array]:
+    """Read one file of known answers; ``names`` must be among its arrays."""
+    arrays = load_arrays(folder / "vectors" / file)
+    if missing := [name for name in names if name not in arrays]:
+        raise InputError(Finding("E066", "error", f"vectors/{file}", f"no array {', '.join(missing)}", A_BUNDLE))
+    return arrays
+
+
+def _answers_now(
+    deployment: Deployment, clips: Array, expected: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the spikes and the final states that the simulator gives now.
+
+    A layer on the host is float: where rounding may decide, its known spikes are taken as they are, and the chip is
+    fed with them, so that the answer does not depend on the machine.
+    """
+    if deployment.host is None:
+        run = deployment.simulate(clips, keep_state=True)
+        return run.spikes, run.final
+    host = run_graph(deployment.host, clips)
+    spikes = {}
+    for name, computed in host.spikes.items():
+        known = expected.get(name, computed)
+        fits = known.shape == computed.shape
+        spikes[name] = np.where(host.ties[name], known, computed) if fits else computed
+    fed = expected.get(next(reversed(spikes)), host.output).astype(np.float32)
+    run = deployment.target.simulate(deployment.chip, fed, keep_state=True)
+    return spikes | run.spikes, run.final
+
+
+def _changed_files(folder: Path, hashes: dict[str, str]) -> list[Finding]:
     findings = []
-    for name, wanted in sorted(dict(manifest.get("sha256", {})).items()):
+    for name, wanted in sorted(hashes.items()):
         path = folder / name
         if not path.is_file():
             findings.append(Finding("E420", "error", name, "missing", fix="export again"))
         elif file_hash(path) != wanted:
-            findings.append(
-                Finding("E421", "error", name, "its sha256 differs from the manifest's", fix="export again")
-            )
-    if any(finding.code == "E420" for finding in findings):
-        return findings
-    chip = load_chip(folder)
-    clips = load_arrays(folder / "vectors" / "inputs.npz")["clips"]
-    run = get_target(str(manifest["target"])).simulate(chip, clips)
-    for name, wanted in load_arrays(folder / "vectors" / "expected.npz").items():
-        wrong = int(np.count_nonzero(run.spikes[name] != wanted)) if name in run.spikes else wanted.size
+            found = "its sha256 differs from the manifest's"
+            findings.append(Finding("E421", "error", name, found, fix="export again"))
+    return findings
+
+
+def _wrong_answers(known: dict[str, Array], computed: dict[str, Array], what: str) -> list[Finding]:
+    findings = []
+    for name, wanted in known.items():
+        fits = name in computed and computed[name].shape == wanted.shape
+        wrong = int(np.count_nonzero(computed[name] != wanted)) if fits else int(wanted.size)
         if wrong:
-            findings.append(
-                Finding(
-                    "E422",
-                    "error",
-                    name,
-                    f"{wrong} of {wanted.size} known spikes differ",
-                    "0",
-                    str(wrong),
-                    "the chip file was changed after it was verified: export again",
-                )
-            )
+            found = f"{wrong} of {wanted.size} known {what} differ"
+            fix = "the chip file was changed after it was verified: export again"
+            findings.append(Finding("E422", "error", name, found, "0", str(wrong), fix))
     return findings

@@ -7,7 +7,7 @@ folding and no integers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -38,11 +38,15 @@ TIE = 1e-5
 class ReferenceRun:
     """Spikes of every neuron layer, uint8 [T, N, ...].
 
-    ``ties`` marks, bool [T, N, ...], where a potential came so close to its threshold that rounding decides.
+    ``ties`` marks, bool [T, N, ...], where a potential came so close to its threshold that rounding decides;
+    ``membrane`` holds the potential before the reset, float [T, N, ...], of the layers that were probed;
+    ``drive`` the largest magnitude of synaptic drive (bias included) that reached a neuron of the layer.
     """
 
     spikes: dict[str, Array]
     ties: dict[str, Array]
+    membrane: dict[str, Array] = field(default_factory=dict)
+    drive: dict[str, float] = field(default_factory=dict)
 
     @property
     def output(self) -> Array:
@@ -56,8 +60,9 @@ def run_graph(
     *,
     precision: Precision = "float32",
     teacher: Mapping[str, Array] | None = None,
+    probe: tuple[str, ...] = (),
 ) -> ReferenceRun:
-    """Run ``clips`` [T, N, C, H, W] through ``graph`` and record all spikes.
+    """Run ``clips`` [T, N, C, H, W] through ``graph`` and record all spikes, and the potentials of ``probe``.
 
     With ``teacher`` (spikes by neuron layer name) every layer that it names hands on the teacher's spikes
     in place of its own, and is reset where the teacher fired: each decision of each neuron is then judged
@@ -71,21 +76,26 @@ def run_graph(
     if tuple(clips.shape[2:]) != graph.input_shape:
         raise ValueError(f"clips are {clips.shape[2:]} per frame, the graph takes {graph.input_shape}")
     value = torch.from_numpy(np.ascontiguousarray(clips)).to(getattr(torch, precision))
-    spikes: dict[str, Array] = {}
-    ties: dict[str, Array] = {}
+    run = ReferenceRun({}, {})
     with torch.no_grad():
         for node in graph.nodes:
             if isinstance(node, LIF):
                 told = None if teacher is None or node.name not in teacher else torch.from_numpy(teacher[node.name])
-                fired, near = _integrate(node, value, told)
-                spikes[node.name], ties[node.name] = fired.to(torch.uint8).numpy(), near.numpy()
+                trace = torch.empty_like(value) if node.name in probe else None
+                fired, near = _integrate(node, value, told, trace)
+                run.spikes[node.name], run.ties[node.name] = fired.to(torch.uint8).numpy(), near.numpy()
+                run.drive[node.name] = float(value.abs().max())
+                if trace is not None:
+                    run.membrane[node.name] = trace.numpy()
                 value = (fired if told is None else told).to(value.dtype)
             else:
                 value = _apply(node, value)
-    return ReferenceRun(spikes, ties)
+    return run
 
 
-def _integrate(node: LIF, drive: torch.Tensor, told: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _integrate(
+    node: LIF, drive: torch.Tensor, told: torch.Tensor | None, trace: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Integrate the drive [T, N, ...] of one layer over time; return where it fired and where rounding decided."""
     import torch
 
@@ -99,6 +109,8 @@ def _integrate(node: LIF, drive: torch.Tensor, told: torch.Tensor | None) -> tup
         v = v - (v - node.rest) * node.decay + u * node.gain
         spikes[step] = v >= node.threshold if node.inclusive else v > node.threshold
         ties[step] = (v - node.threshold).abs() < close
+        if trace is not None:
+            trace[step] = v
         reset = spikes[step] if told is None else told[step].bool()
         if node.reset == "zero":
             v = torch.where(reset, torch.full_like(v, node.rest), v)

@@ -51,7 +51,7 @@ CAPACITY_CODES = ("E21", "E23", "E3")
 def refusal_code(findings: Iterable[Finding]) -> int:
     """Return the exit code of a target's findings: 3 unsupported outranks 4 does not fit; 0 without errors.
 
-    >>> refusal_code([Finding("E301", "error", "fc1", "too big"), Finding("W222", "warning", "fc1", "zeros")])
+    >>> refusal_code([Finding("E3", "error", "fc1", "too big"), Finding("W2", "warning", "fc1", "zeros")])
     4
     """
     errors = [finding for finding in findings if finding.severity == "error"]

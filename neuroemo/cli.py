@@ -17,6 +17,8 @@ from typing import NoReturn
 from hw_targets.finding import Finding, InputError
 from neuroemo import verbs
 from neuroemo.console import Console, run_verb
+from neuroemo.deployment import options
+from neuroemo.deployment import verbs as deploy
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
 
@@ -49,12 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
     _events(verb("events", verbs.events, "turn a video, or a folder LABEL/*.mp4, into events"))
     _train(verb("train", verbs.train, "train a spiking network (or its ANN twin) on prepared events"))
     _evaluate(verb("evaluate", verbs.evaluate, "score a trained network"))
-    _export(verb("export", verbs.export, "turn a trained network into a verified bundle for a chip"))
+    options.targets(verb("targets", deploy.targets, "list the chips, their limits and where each number comes from"))
+    options.check(verb("check", deploy.check, "say everything that stands between a network and a chip"))
+    options.export(verb("export", deploy.export, "turn a trained network into a verified bundle for a chip"))
     _simulate(verb("simulate", verbs.simulate, "run clips through a bundle, bit-exactly"))
-    _verify(verb("verify", verbs.verify, "check a bundle against its own manifest and known answers"))
+    options.verify(verb("verify", deploy.verify, "repeat the verdict on a bundle from its own files"))
+    options.diff(verb("diff", deploy.diff, "say what changed between two bundles"))
     _energy(verb("energy", verbs.energy, "count what spikes cost, beside the twin ANN"))
     _reproduce(verb("reproduce", verbs.reproduce, "print a result of the paper beside the exact one"))
     _report(verb("report", verbs.report, "write report.html anew from report.json"))
+    options.doctor(verb("doctor", deploy.doctor, "say what this machine can do and what is missing"))
     return parser
 
 
@@ -147,28 +153,13 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     _split(parser)
 
 
-def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="checkpoint folder")
-    parser.add_argument("--target", default="loihi2", help="chip (default loihi2)")
-    parser.add_argument("-o", "--output", type=Path, help="bundle folder (default exports/<model>-<target>)")
-    _data(parser, "clips to prove the export on")
-    parser.add_argument("--limit", type=int, help="prove it on at most this many clips")
-    _split(parser)
-    parser.add_argument("--weight-bits", type=int, default=8, choices=range(3, 9), metavar="3..8")
-    _force(parser)
-
-
 def _simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="bundle folder")
-    parser.add_argument("--clips", type=Path, required=True, help="prepared events, or a folder LABEL/*.mp4")
+    parser.add_argument("--clips", type=Path, required=True, help="prepared events, a folder LABEL/*.mp4, or CLIPS.npy")
     parser.add_argument("--backend", choices=("fast", "lava", "both"), default="fast")
     parser.add_argument("--limit", type=int, help="at most this many clips, evenly spread")
     _split(parser)
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds that Lava may take (default 600)")
-
-
-def _verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="bundle folder")
 
 
 def _energy(parser: argparse.ArgumentParser) -> None:

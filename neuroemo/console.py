@@ -36,15 +36,16 @@ class Console:
         if not self.quiet:
             sys.stderr.write(text + "\n")
 
-    def show(self, result: dict[str, Any], text: str) -> None:
+    def show(self, result: dict[str, Any] | list[Any], text: str) -> None:
         """Print the result on stdout: the JSON object, or its text for people."""
         self._result.write((json.dumps(result, indent=1, allow_nan=False) if self.as_json else text) + "\n")
         self._result.flush()
 
-    def fail(self, findings: tuple[Finding, ...], exit_code: int) -> int:
-        """Print findings and return the exit code."""
+    def fail(self, findings: tuple[Finding, ...], exit_code: int, more: dict[str, Any] | None = None) -> int:
+        """Print findings, with ``more`` in the JSON object, and return the exit code."""
         if self.as_json:
-            self.show({"ok": False, "exit_code": exit_code, "findings": [f.to_dict() for f in findings]}, "")
+            told = {"ok": False, "exit_code": exit_code, "findings": [f.to_dict() for f in findings]}
+            self.show(told | (more or {}), "")
         for finding in findings:
             sys.stderr.write(f"neuroemo: {finding}\n")
         return exit_code

@@ -16,7 +16,6 @@ import numpy as np
 from export.bundle import write_json
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
-from hw_targets.readout import group_rates
 
 if TYPE_CHECKING:
     from neuroemo.datasets.store import ClipStore
@@ -161,40 +160,6 @@ def batches_of(store: ClipStore, indices: Array, size: int = 32) -> Iterator[Arr
         yield store.batch(indices[start : start + size])
 
 
-def export_checkpoint(
-    checkpoint: Path,
-    data: Path,
-    out: Path,
-    *,
-    target: str = "loihi2",
-    weight_bits: int = 8,
-    limit: int | None = None,
-    split: str | None = None,
-    force: bool = False,
-    log: Log = lambda _: None,
-) -> dict[str, Any]:
-    """Export a checkpoint to a target and prove it on clips of ``data`` (see ``chosen_clips``)."""
-    from export.exporter import export_model
-    from neuroemo.training.checkpoint import load_model
-
-    network, description = load_model(checkpoint)
-    store = open_data(data, description.events)
-    indices = spread(chosen_clips(store, data, split), limit)
-    result = export_model(
-        network,
-        batches_of(store, indices),
-        target,
-        out=out,
-        dt_us=description.dt_us,
-        first_frame=description.spec.first_frame,
-        weight_bits=weight_bits,
-        details=description.to_dict(),
-        force=force,
-        log=log,
-    )
-    return result.to_dict()
-
-
 def chosen_clips(store: ClipStore, data: Path, split: str | None = None) -> Array:
     """Return which clips to use: a split, or "all"; by default the test split of a store, all of a folder.
 
@@ -214,92 +179,3 @@ def spread(indices: Array, limit: int | None) -> Array:
     if limit is None or limit >= len(indices):
         return indices
     return indices[np.rint(np.linspace(0, len(indices) - 1, limit)).astype(int)]
-
-
-def simulate_bundle(
-    bundle: Path,
-    data: Path,
-    *,
-    backend: str = "fast",
-    limit: int | None = None,
-    split: str | None = None,
-    timeout_s: float = 600.0,
-    progress: Progress = quiet_progress,
-) -> dict[str, Any]:
-    """Run clips through a bundle's chip file: our simulator, Lava, or both, compared spike by spike.
-
-    ``accuracy`` is that of our simulator (of Lava, when it runs alone); ``lava`` holds Lava's own accuracy and, for
-    both, how many spikes differ in every layer, and the first one that does.
-    """
-    from export.bundle import load_chip, read_json
-    from hw_targets.registry import get_target
-    from neuroemo.training.checkpoint import Description
-
-    manifest = read_json(bundle / "manifest.json", "a bundle written by `neuroemo export`")
-    description = Description.from_dict(dict(manifest.get("details", {})), str(bundle / "manifest.json"))
-    chip, target = load_chip(bundle), get_target(str(manifest["target"]))
-    store = open_data(data, description.events, progress)
-    indices = spread(chosen_clips(store, data, split), limit)
-    result: dict[str, Any] = {"ok": True, "exit_code": 0, "backend": backend, "clips": len(indices)}
-    rates = np.zeros((0, len(description.classes)))
-    if backend in ("fast", "both"):
-        rates, result["seconds"] = _simulate_fast(chip, target, store, indices, progress)
-        result["clips_per_s"] = len(indices) / result["seconds"]
-    labels = labels_of(store, indices, description.classes)
-    if backend in ("lava", "both"):
-        clips = store.batch(indices)
-        judged = target.judge(chip, bundle / "target" / "model.net", clips, timeout_s=timeout_s)
-        lava_rates = group_rates(judged.run.output, chip.voting)
-        result["lava"] = {"seconds_per_step": judged.seconds_per_step} | _accuracy(lava_rates, labels)
-        if backend == "both":
-            result["lava"] |= compare_runs(target.simulate(chip, clips).spikes, judged.run.spikes)
-            result["ok"] = result["lava"]["mismatched_spikes"] == 0
-            result["exit_code"] = 0 if result["ok"] else 5
-        else:
-            rates = lava_rates
-    result["classes"] = list(description.classes)
-    result["answers"] = _answers(store, indices, rates, description.classes)
-    return result | _accuracy(rates, labels)
-
-
-def _accuracy(rates: Array, labels: Array | None) -> dict[str, float]:
-    """Return the share of right answers as an entry, or no entry for clips without labels."""
-    return {} if labels is None else {"accuracy": float((rates.argmax(axis=1) == labels).mean())}
-
-
-def _simulate_fast(chip: Any, target: Any, store: ClipStore, indices: Array, progress: Progress) -> tuple[Array, float]:
-    rates = []
-    target.simulate(chip, store.batch(indices[:1]))  # the first call compiles
-    started = time.perf_counter()
-    for clips in batches_of(store, indices):
-        rates.append(group_rates(target.simulate(chip, clips).output, chip.voting))
-        progress(sum(map(len, rates)), len(indices), "")
-    return np.concatenate(rates), time.perf_counter() - started
-
-
-def compare_runs(ours: dict[str, Array], judge: dict[str, Array]) -> dict[str, Any]:
-    """Compare spikes [T, N, ...] of two runs layer by layer; name the first that differs."""
-    layers = []
-    first: dict[str, Any] | None = None
-    for name, spikes in ours.items():
-        wrong = np.argwhere(spikes != judge[name])
-        layers.append(
-            {
-                "name": name,
-                "compared": int(spikes.size),
-                "mismatched": len(wrong),
-                "spikes": int(spikes.sum(dtype=np.int64)),
-            }
-        )
-        if len(wrong) and first is None:
-            step, clip, *neuron = (int(i) for i in wrong[0])
-            first = {"layer": name, "step": step, "clip": clip, "neuron": neuron}
-    steps, clips = next(iter(ours.values())).shape[:2]
-    return {
-        "clips": int(clips),
-        "steps": int(steps),
-        "compared_spikes": sum(layer["compared"] for layer in layers),
-        "mismatched_spikes": sum(layer["mismatched"] for layer in layers),
-        "first_mismatch": first,
-        "layers": layers,
-    }

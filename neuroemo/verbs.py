@@ -142,50 +142,9 @@ def evaluate(args: Namespace, console: Console) -> int:
     return 0
 
 
-def export(args: Namespace, console: Console) -> int:
-    """Export a checkpoint to a verified bundle."""
-    from neuroemo.pipeline import export_checkpoint
-    from neuroemo.training.checkpoint import trained_on
-
-    out = args.output or Path("exports") / f"{args.model.name}-{args.target}"
-    result = export_checkpoint(
-        args.model,
-        args.data or trained_on(args.model),
-        out,
-        target=args.target,
-        weight_bits=args.weight_bits,
-        limit=args.limit,
-        split=args.split,
-        force=args.force,
-        log=console.say,
-    )
-    console.show(result, _export_text(result, out))
-    return int(result["exit_code"])
-
-
-def _export_text(result: dict[str, Any], out: Path) -> str:
-    lines = [f"{'layer':<22}{'shape':>14}{'neurons':>9}{'weights':>9}{'cores':>6}{'rate':>8}{'chip':>8}{'agree':>9}"]
-    for layer in result["layers"]:
-        check = layer["verify"]
-        shape = "x".join(map(str, layer["output_shape"]))
-        seen = f"{check['rate_float']:>8.2%}{check['rate_chip']:>8.2%}{check['agreement']:>9.3%}" if check else ""
-        lines.append(
-            f"{layer['name']:<22}{shape:>14}{layer['neurons']:>9}{layer['weights']:>9}{layer['cores']:>6}{seen}"
-        )
-    lines += [f"neuroemo: {Finding(**finding)}" for finding in result["findings"]]
-    check = result["verify"]
-    verdict = "verified" if result["ok"] else "FAILED"
-    lines.append(
-        f"{verdict} on {check['clips']} clips: {check['label_agreement']:.1%} of labels agree, "
-        f"mean rate error {check['rate_error_mean']:.4f}"
-    )
-    lines.append(f"next: neuroemo simulate {out} --clips DATA --backend both")
-    return "\n".join(lines)
-
-
 def simulate(args: Namespace, console: Console) -> int:
     """Run clips through a bundle."""
-    from neuroemo.pipeline import simulate_bundle
+    from neuroemo.deployment.simulate import simulate_bundle
 
     with console.progress("simulate") as progress:
         result = simulate_bundle(
@@ -208,20 +167,6 @@ def simulate(args: Namespace, console: Console) -> int:
         )
     console.show(result, "\n".join(lines))
     return int(result["exit_code"])
-
-
-def verify(args: Namespace, console: Console) -> int:
-    """Check a bundle from its own files alone."""
-    from export.bundle import check_bundle
-
-    findings = check_bundle(args.bundle)
-    if findings:
-        return console.fail(tuple(findings), 5)
-    console.show(
-        {"ok": True, "exit_code": 0, "findings": []},
-        f"{args.bundle}: every hash and every known answer agrees",
-    )
-    return 0
 
 
 def energy(args: Namespace, console: Console) -> int:
@@ -249,7 +194,7 @@ def report(args: Namespace, console: Console) -> int:
     from neuroemo.report.html import write_report
 
     write_report(args.folder / "report.json", args.folder / "report.html")
-    console.show({"ok": True, "report": str(args.folder / "report.html")}, f"wrote {args.run / 'report.html'}")
+    console.show({"ok": True, "report": str(args.folder / "report.html")}, f"wrote {args.folder / 'report.html'}")
     return 0
 
 

@@ -32,7 +32,8 @@ def test_imports_point_one_way(path):
     forbidden = {"neuroemo": (), "export": ("neuroemo",), "hw_targets": ("neuroemo", "export")}[room]
     for package in forbidden:
         assert not within(names, package)
-    if path.relative_to(ROOT).parts[:2] != ("hw_targets", "loihi2"):
+    # Loihi 1 shares Loihi 2's file format and arithmetic; every other chip is reached through the registry.
+    if path.relative_to(ROOT).parts[:2] not in (("hw_targets", "loihi2"), ("hw_targets", "loihi1")):
         assert not within(names, "hw_targets.loihi2"), "a chip's folder is reached through the registry"
     if path.name != "lava_worker.py":
         assert not within(names, "lava"), "Lava runs in its own process"
@@ -58,6 +59,8 @@ def test_no_path_of_this_machine_and_no_index_address_is_kept():
 def test_a_finding_code_means_one_thing():
     rooms: dict[str, set[str]] = {}
     for path in FILES:
+        if path.name == "losses.py":  # it names the findings of others that a user may allow
+            continue
         for code in re.findall(r'"([EW]\d{3})"', path.read_text()):
             rooms.setdefault(code, set()).add("/".join(path.relative_to(ROOT).parts[:2]))
     assert {code: where for code, where in rooms.items() if len(where) > 1} == {}

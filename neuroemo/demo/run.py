@@ -141,21 +141,31 @@ def _train(settings: DemoSettings, model: str, name: str, bars: Bars) -> dict[st
 
 
 def _export(settings: DemoSettings, log: Callable[[str], None]) -> dict[str, Any]:
+    from neuroemo.deployment.model import ModelOptions, load_model_argument
+    from neuroemo.deployment.run import ExportSettings, export_network
+
     bundle = settings.out / "bundle"
-    result = pipeline.export_checkpoint(
-        settings.out / "snn", settings.out / "clips.h5", bundle, force=True, log=lambda text: log(f"  {text}")
+    result = export_network(
+        load_model_argument(str(settings.out / "snn"), ModelOptions()),
+        bundle,
+        ExportSettings(data=settings.out / "clips.h5", force=True),
+        log=lambda text: log(f"  {text}"),
     )
     return result | {"file_bytes": (bundle / "target" / "model.net").stat().st_size}
 
 
 def _simulate(settings: DemoSettings, bars: Bars) -> dict[str, Any]:
+    from neuroemo.deployment.simulate import simulate_bundle
+
     with bars("  simulate") as progress:
-        return pipeline.simulate_bundle(settings.out / "bundle", settings.out / "clips.h5", progress=progress)
+        return simulate_bundle(settings.out / "bundle", settings.out / "clips.h5", progress=progress)
 
 
 def _lava(settings: DemoSettings) -> dict[str, Any]:
+    from neuroemo.deployment.simulate import simulate_bundle
+
     try:
-        return pipeline.simulate_bundle(
+        return simulate_bundle(
             settings.out / "bundle", settings.out / "clips.h5", backend="both", limit=settings.lava_clips
         )
     except MissingDependencyError as error:

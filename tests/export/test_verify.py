@@ -10,23 +10,24 @@ import pytest
 from export.exporter import model_spikes
 from export.verify import Tolerance, Verification, _findings, verify
 from hw_targets.graph import Conv2d
-from hw_targets.registry import get_target
 
 
-def compared(exported, *, captured=None, folded=None, chip=None):
+def compared(exported, *, captured=None, folded=None, chip=None, lossy=frozenset()):
     network, _, clips, compiled = exported
     spikes = model_spikes(network, clips, 1.0)
-    return verify(
-        captured or compiled.captured,
-        folded or compiled.folded,
-        chip or compiled.chip,
-        get_target("loihi2"),
-        [
-            (clips[:, :4], {k: v[:, :4] for k, v in spikes.items()}),
-            (clips[:, 4:], {k: v[:, 4:] for k, v in spikes.items()}),
-        ],
-        Tolerance(label_agreement=0.5),
+    deployment = replace(compiled.deployment, chip=chip or compiled.chip)
+    changed = replace(
+        compiled,
+        captured=captured or compiled.captured,
+        folded=folded or compiled.folded,
+        deployment=deployment,
+        lossy=lossy,
     )
+    runs = [
+        (clips[:, :4], {k: v[:, :4] for k, v in spikes.items()}, np.array([0, 1, 0, 1])),
+        (clips[:, 4:], {k: v[:, 4:] for k, v in spikes.items()}, np.array([1, 1, 0, 0])),
+    ]
+    return verify(changed, runs, Tolerance(label_agreement=0.5))
 
 
 def scaled(graph, name, factor):
@@ -49,6 +50,19 @@ def test_a_wrong_weight_blames_its_layer_and_stage(exported, stage, code):
     graph = scaled(getattr(exported[3], stage), "features.4", 1.02)
     found = compared(exported, **{stage: graph}).findings
     assert [(finding.code, finding.node) for finding in found] == [(code, "features.6")]
+
+
+def test_an_allowed_loss_is_measured_and_not_an_error(exported):
+    graph = scaled(exported[3].folded, "features.4", 1.02)
+    found = compared(exported, folded=graph, lossy=frozenset({"features.6"})).findings
+    assert [(finding.code, finding.severity, finding.node) for finding in found] == [("W412", "warning", "features.6")]
+
+
+def test_accuracy_is_counted_by_hand_from_the_labels(exported):
+    result = compared(exported)
+    truth = np.array([0, 1, 0, 1, 1, 1, 0, 0])
+    right = sum(int(rates[1] > rates[0]) == label for rates, label in zip(result.rates_chip, truth, strict=True))
+    assert result.to_dict()["accuracy"]["chip"] == right / 8
 
 
 def test_a_ruined_chip_layer_is_found(exported):

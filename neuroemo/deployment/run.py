@@ -1,0 +1,119 @@
+"""Checking and exporting a loaded model, as functions that return what the command line prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from export.storage import file_hash
+from hw_targets.finding import Finding, InputError, refusal_code
+from neuroemo.deployment.clips import batches_to_prove_on, made_clips, open_clips
+from neuroemo.pipeline import Log, Progress, quiet_progress
+
+if TYPE_CHECKING:
+    from export.verify import Tolerance
+    from neuroemo.deployment.model import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """How to export, and on which clips to prove it; ``limit`` None lets the size of the network decide."""
+
+    target: str = "loihi2"
+    data: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    input_encoding: Literal["graded", "host", "spikes"] | None = None
+    weight_bits: int = 8
+    calibrate: bool = False
+    allow: tuple[str, ...] = ()
+    tolerance: Tolerance | None = None
+    force: bool = False
+
+
+def export_network(
+    model: LoadedModel,
+    out: Path | None,
+    settings: ExportSettings,
+    *,
+    arguments: dict[str, Any] | None = None,
+    progress: Progress = quiet_progress,
+    log: Log = lambda _: None,
+) -> dict[str, Any]:
+    """Export ``model`` to a bundle (nothing is written when ``out`` is None) and return the report.
+
+    Raises:
+        InputError: clips or settings that do not fit; ``out`` exists.
+        UnsupportedError, CapacityError: every reason at once why the target cannot hold the network.
+    """
+    from export.compile import Options
+    from export.exporter import Provenance, export_source
+    from export.losses import check_allowed
+
+    _refuse_existing(out, settings.force)
+    allowed = check_allowed(settings.allow)
+    clips, notes = open_clips(model, settings.data, settings.split)
+    batches, words = batches_to_prove_on(model, clips, settings.limit)
+    total = int(words.split()[0])
+    details = {} if model.description is None else model.description.to_dict()
+    provenance = Provenance(
+        model.name, model.kind, model.classes, words, arguments or {}, details, (*model.notes, *notes)
+    )
+    result = export_source(
+        model.source,
+        _counted(batches, total, progress),
+        settings.target,
+        Options(settings.weight_bits, settings.input_encoding, allowed),
+        out=out,
+        calibrate=settings.calibrate,
+        tolerance=settings.tolerance,
+        provenance=provenance,
+        force=settings.force,
+        log=log,
+    )
+    return result.to_dict()
+
+
+def _refuse_existing(out: Path | None, force: bool) -> None:
+    if out is not None and out.exists() and not force:
+        raise InputError(Finding("E660", "error", str(out), "already exists", fix="choose another folder, or --force"))
+
+
+def _counted(batches: Any, total: int, progress: Progress) -> Any:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += batch[0].shape[1]
+        progress(done, total, "clips")
+
+
+def check_network(model: LoadedModel, target: str, settings: ExportSettings) -> dict[str, Any]:
+    """Take ``model`` as far towards ``target`` as it goes and return all findings; nothing is written.
+
+    Raises:
+        UnsupportedError: the front end cannot make a graph of it.
+    """
+    from export.compile import Options, check_source
+    from export.describe import describe_checked
+    from hw_targets.registry import get_target
+
+    chosen = get_target(target)
+    example = made_clips(model).array[:, :2]
+    checked = check_source(
+        model.source, example, chosen, Options(settings.weight_bits, settings.input_encoding, settings.allow)
+    )
+    code = refusal_code(checked.findings)
+    findings = [finding.to_dict() for finding in chain(model.notes, checked.findings)]
+    head = {"ok": code == 0, "exit_code": code, "stage": "check", "target": target, "model": model.name}
+    return head | {"findings": findings, "verify": None} | describe_checked(checked)
+
+
+def bundle_files(out: Path) -> list[dict[str, Any]]:
+    """Return name, size and hash of every file of a bundle."""
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    return [
+        {"name": path.relative_to(out).as_posix(), "bytes": path.stat().st_size, "sha256": file_hash(path)}
+        for path in files
+    ]
