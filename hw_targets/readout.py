@@ -10,12 +10,15 @@ from hw_targets.graph import Array
 def group_rates(spikes: Array, voting: int) -> Array:
     """Return the mean firing rate per class, float64 [N, classes], of output spikes [T, N, classes * voting].
 
+    Outputs that are images [T, N, C, H, W] are counted in C, H, W order.
+
     rate_c = sum over steps and over the ``voting`` neurons of group c, / (T voting).
 
     >>> group_rates(np.array([[[1, 1, 0, 0]], [[1, 0, 0, 1]]], dtype=np.uint8), 2)
     array([[0.75, 0.25]])
     """
-    steps, samples, neurons = spikes.shape
+    steps, samples = spikes.shape[:2]
+    neurons = int(np.prod(spikes.shape[2:]))
     grouped = spikes.reshape(steps, samples, neurons // voting, voting)
     rates: Array = grouped.sum(axis=(0, 3), dtype=np.int64) / (steps * voting)
     return rates

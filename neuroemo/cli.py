@@ -21,6 +21,7 @@ from neuroemo.deployment import options
 from neuroemo.deployment import verbs as deploy
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
+MODELS = "a network of the paper's Table I (default 0.4snn); NAME@48 and NAME@32 are small, NAME-ann is its twin"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -137,7 +138,11 @@ def _events(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="events of a folder of videos (`neuroemo events DIR`)")
-    parser.add_argument("--model", default="0.4snn", help="name of the network (default 0.4snn); NAME-ann is its twin")
+    parser.add_argument(
+        "--model",
+        default="0.4snn",
+        help=MODELS,
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder; a run in it continues")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)

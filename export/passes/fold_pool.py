@@ -7,7 +7,37 @@ from dataclasses import replace
 import numpy as np
 
 from hw_targets.finding import Finding
-from hw_targets.graph import LIF, Array, AvgPool2d, Conv2d, Flatten, Graph, Linear, Shape
+from hw_targets.graph import (
+    LIF,
+    Array,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    Graph,
+    Linear,
+    Node,
+    Shape,
+    window_count,
+)
+
+
+def average_pool_to_synapses(graph: Graph) -> tuple[Graph, list[Finding]]:
+    """Turn an AvgPool2d that stands alone before a neuron into a depthwise convolution of weights 1/(p p).
+
+    A mean over a window of p x p is a sum of its values times 1/(p p), channel by channel, and both count
+    padding as zeros. Where synapses stand between the last neuron and this one, pools fold into them.
+    """
+    nodes = list(graph.nodes)
+    for at, (node, shape, _) in enumerate(graph.layers()):
+        if not isinstance(node, AvgPool2d):
+            continue
+        before = next((n for n in reversed(nodes[:at]) if not isinstance(n, AvgPool2d | BatchNorm)), None)
+        after = next((n for n in nodes[at + 1 :] if not isinstance(n, BatchNorm)), None)
+        if isinstance(after, LIF) and (before is None or isinstance(before, LIF)):
+            mean = np.full((shape[0], 1, *node.kernel), 1.0 / (node.kernel[0] * node.kernel[1]))
+            nodes[at] = Conv2d(node.name, mean, None, node.stride, node.padding, groups=shape[0])
+    return graph.replace_nodes(tuple(nodes)), []
 
 
 def fold_average_pools(graph: Graph) -> tuple[Graph, list[Finding]]:
@@ -15,26 +45,21 @@ def fold_average_pools(graph: Graph) -> tuple[Graph, list[Finding]]:
 
     Pool (p, stride q) then conv (k, stride s, dilation d): one convolution with kernel
     (k-1) d q + p, stride s q, padding P q + r, whose taps are w / p^2 (3x3 after 2x2: 6x6, stride 2).
-    Exact unless the convolution is padded over a pool that drops rows, overlaps or is padded itself.
+    Exact unless a tap on the convolution's zero padding becomes a window that reaches into the input.
     Pool then flatten then linear: each weight is shared out over its window, divided by p^2.
+    Pools in a row fold one after the other, from the side of the synapses.
+    Findings: E131 padded convolution, E132 padded pool before a neuron, E133 no synapses next to it.
     """
-    findings: list[Finding] = []
     while True:
-        at = next(
-            (
-                i
-                for i, node in enumerate(graph.nodes)
-                if isinstance(node, AvgPool2d) and node.name not in {f.node for f in findings}
-            ),
-            None,
-        )
-        if at is None:
-            return graph, findings
-        outcome = _fold_one(graph, at)
-        if isinstance(outcome, Finding):
-            findings.append(outcome)
+        findings: list[Finding] = []
+        for at, node in enumerate(graph.nodes):
+            outcome = _fold_one(graph, at) if isinstance(node, AvgPool2d) else None
+            if isinstance(outcome, Graph):
+                graph = outcome
+                break
+            findings += [outcome] if outcome is not None else []
         else:
-            graph = outcome
+            return graph, findings
 
 
 def _fold_one(graph: Graph, at: int) -> Graph | Finding:
@@ -45,28 +70,21 @@ def _fold_one(graph: Graph, at: int) -> Graph | Finding:
         raise TypeError(f"{pool.name} is not an average pool")
     shape = graph.input_shape if at == 0 else graph.shapes[at - 1]
     before = nodes[at - 1] if at else None
-    after = nodes[at + 1 :]
-    match after:
-        case [Conv2d() as conv, *_] if before is None or isinstance(before, LIF):
-            if any(conv.padding) and not _tiles(pool, shape):
-                return Finding(
-                    "E131",
-                    "error",
-                    pool.name,
-                    f"padded convolution {conv.name} after a pool that does not tile its {shape[1]}x{shape[2]} input",
-                    fix="use padding 0 in the convolution, or an input size divisible by the pool",
-                )
+    match nodes[at + 1 :]:
+        case [Conv2d() as conv, *_]:
+            if not padding_stays_zero(pool, conv, shape):
+                return _over_the_edge(pool, conv, shape)
             nodes[at : at + 2] = [pool_then_conv(pool, conv)]
-        case [Flatten() as flatten, Linear() as linear, *_] if before is None or isinstance(before, LIF):
+        case [Flatten() as flatten, Linear() as linear, *_]:
             nodes[at : at + 3] = [flatten, pool_then_linear(pool, linear, shape, graph.shapes[at])]
-        case [LIF(), *_] if isinstance(before, Conv2d):
+        case after if isinstance(before, Conv2d) and _feeds_neurons(after):
             if any(pool.padding):
                 return Finding(
                     "E132",
                     "error",
                     pool.name,
                     "padded average pool between convolution and neuron",
-                    fix="use an unpadded pool",
+                    fix="use an unpadded pool, or pool after the neuron",
                 )
             nodes[at - 1 : at + 1] = [conv_then_pool(before, pool)]
         case _:
@@ -80,13 +98,47 @@ def _fold_one(graph: Graph, at: int) -> Graph | Finding:
     return graph.replace_nodes(tuple(nodes))
 
 
-def _tiles(pool: AvgPool2d, shape: Shape) -> bool:
-    """Whether the pool's windows cover the input exactly once."""
-    return (
-        pool.kernel == pool.stride
-        and not any(pool.padding)
-        and all(size % k == 0 for size, k in zip(shape[1:], pool.kernel, strict=True))
+def _feeds_neurons(after: list[Node]) -> bool:
+    """Whether a neuron layer is what comes next, other pools aside (they fold one by one) and flattening aside."""
+    following = next((node for node in after if not isinstance(node, AvgPool2d | Flatten)), None)
+    return isinstance(following, LIF)
+
+
+def _over_the_edge(pool: AvgPool2d, conv: Conv2d, shape: Shape) -> Finding:
+    return Finding(
+        "E131",
+        "error",
+        pool.name,
+        f"padded convolution {conv.name} after a pool that does not tile its {shape[1]}x{shape[2]} input:"
+        f" kernel {pool.kernel[0]}x{pool.kernel[1]}, stride {pool.stride[0]}x{pool.stride[1]},"
+        f" padding {pool.padding[0]}x{pool.padding[1]}",
+        fix=f"use padding 0 in {conv.name}, or an input size divisible by a pool of equal kernel and stride",
     )
+
+
+def padding_stays_zero(pool: AvgPool2d, conv: Conv2d, shape: Shape) -> bool:
+    """Whether every zero that ``conv`` pads the pooled map with stays a sum of zeros in the merged convolution.
+
+    Tap a of output o reads pooled index j = o s + a d - P, which the merged convolution reads as the rows
+    j q - r to j q - r + p - 1. For j outside the pooled map these rows must lie outside the input; pools that
+    drop, share or pad rows can break that.
+    """
+    wrong, touching = [], []
+    for axis in (0, 1):
+        size, width, step, edge = shape[1 + axis], pool.kernel[axis], pool.stride[axis], pool.padding[axis]
+        pooled = window_count(size, width, step, edge)
+        others = tuple(n for n in range(4) if n != 2 + axis)
+        used = np.flatnonzero(conv.weight.any(axis=others))  # an earlier merge leaves rows of zeros between windows
+        outputs = window_count(
+            pooled, conv.weight.shape[2 + axis], conv.stride[axis], conv.padding[axis], conv.dilation[axis]
+        )
+        index = np.add.outer(np.arange(outputs) * conv.stride[axis], used * conv.dilation[axis])
+        index = index - conv.padding[axis]
+        first = index * step - edge
+        reads = (first < size) & (first + width > 0)
+        wrong.append(bool((reads & ((index < 0) | (index >= pooled))).any()))
+        touching.append(bool(reads.any()))
+    return not ((wrong[0] and touching[1]) or (wrong[1] and touching[0]))
 
 
 def pool_then_conv(pool: AvgPool2d, conv: Conv2d) -> Conv2d:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from export.passes.fold_batchnorm import fold_batchnorm
 from export.passes.fold_decay import fold_decay
-from export.passes.fold_pool import fold_average_pools
+from export.passes.fold_pool import average_pool_to_synapses, fold_average_pools
+from export.passes.one_flatten import one_flatten
 from export.passes.spike_maximum import max_pool_to_or
 from hw_targets.finding import Finding
 from hw_targets.graph import LIF, Conv2d, Flatten, Graph, Linear
 
-PASSES = (fold_batchnorm, max_pool_to_or, fold_average_pools, fold_decay)
+PASSES = (one_flatten, average_pool_to_synapses, fold_batchnorm, max_pool_to_or, fold_average_pools, fold_decay)
 
 
 def lower(graph: Graph) -> tuple[Graph, list[Finding]]:
@@ -58,6 +59,16 @@ def _leftovers(graph: Graph, reported: set[str]) -> list[Finding]:
                 )
             case LIF():
                 waiting = None
+            case Flatten() if waiting is not None:
+                findings.append(
+                    Finding(
+                        "E115",
+                        "error",
+                        node.name,
+                        f"flattening between {waiting} and its neuron",
+                        fix="flatten after the neuron: the values and their order are the same",
+                    )
+                )
             case Flatten():
                 pass
             case _ if node.name not in reported:
@@ -82,4 +93,7 @@ def _leftovers(graph: Graph, reported: set[str]) -> list[Finding]:
                 fix="end it in a spiking neuron: the chip only hands out spikes",
             )
         )
+    if not findings and not reported and not graph.neurons():
+        fix = "build it from convolutions or linear layers, each followed by spiking neurons"
+        findings.append(Finding("E116", "error", "network", "no layer of spiking neurons", fix=fix))
     return [finding for finding in findings if finding.node not in reported]

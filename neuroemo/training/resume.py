@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.training.checkpoint import load_last, load_weights, save_last
@@ -47,6 +48,8 @@ def restore(
     optimiser.load_state_dict(state)
     schedule.load_state_dict(progress["schedule"])
     random.bit_generator.state = progress["random"]
+    if "dropout" in tensors:  # torch's own generator decides what dropout drops
+        torch.set_rng_state(tensors["dropout"])
     return list(progress["history"])
 
 
@@ -64,6 +67,7 @@ def remember(
     for index, entry in optimiser.state_dict()["state"].items():
         if entry.get("momentum_buffer") is not None:
             tensors[f"momentum.{index}"] = entry["momentum_buffer"]
+    tensors["dropout"] = torch.get_rng_state()
     save_last(
         out,
         tensors,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,86 @@ PATTERNS = {
         lif("m"),
     ],
     "integrate and fire": [conv("c", 2, 4), lif("n", 0.0, 1.0), Flatten("f"), linear("l", 400, 5), lif("m")],
+    "normalised input, unpadded conv": [norm("b", 2), conv("c", 2, 4), lif("n")],
+    "normalised spikes, grouped dilated conv": [
+        conv("c", 2, 4),
+        lif("n"),
+        norm("b", 4),
+        conv("d", 4, 6, groups=2, dilation=(2, 1)),
+        lif("m"),
+    ],
+    "normalised spikes, pool, two in a row": [
+        conv("c", 2, 4),
+        lif("n"),
+        norm("b", 4),
+        pool(),
+        norm("b2", 4),
+        conv("d", 4, 3),
+        lif("m"),
+    ],
+    "normalised spikes, flatten, linear": [
+        conv("c", 2, 4),
+        lif("n"),
+        norm("b", 4),
+        pool(),
+        Flatten("f"),
+        linear("l", 100, 6),
+        lif("m"),
+    ],
+    "normalised vector": [Flatten("f"), linear("k", 288, 9), lif("n"), norm("b", 9), linear("l", 9, 6), lif("m")],
+    "scaling alone, padded conv": [
+        conv("c", 2, 4),
+        lif("n"),
+        replace(norm("b", 4), mean=np.zeros(4), beta=np.zeros(4)),
+        conv("d", 4, 3, padding=(1, 1)),
+        lif("m"),
+    ],
+    "two pools, padded conv": [
+        conv("c", 2, 4, padding=(1, 1)),
+        lif("n"),
+        pool("p"),
+        pool("q", 3),
+        conv("d", 4, 3, padding=(1, 1)),
+        lif("m"),
+    ],
+    "two pools, odd leftovers, linear": [
+        conv("c", 2, 4, 2),
+        lif("n"),
+        pool("p"),
+        pool("q"),
+        Flatten("f"),
+        linear("l", 16, 6),
+        lif("m"),
+    ],
+    "two pools between conv and neuron": [conv("c", 2, 4), pool("p"), pool("q"), lif("n")],
+    "max pool, then average pool": [
+        conv("c", 2, 4),
+        lif("n"),
+        pool("p", kind=MaxPool2d),
+        pool("q"),
+        conv("d", 4, 3, 2),
+        lif("m"),
+    ],
+    "two max pools": [
+        conv("c", 2, 4),
+        high("n"),
+        pool("p", 3, 2, 1, kind=MaxPool2d),
+        pool("q", kind=MaxPool2d),
+        conv("d", 4, 3, 2),
+        lif("m"),
+    ],
+    "max pool of binary input": [pool(kind=MaxPool2d), conv("c", 2, 4), lif("n")],
+    "pools alone before neurons": [
+        conv("c", 2, 4, bias=False),
+        high("n"),
+        pool("p"),
+        pool("q", 3, 2, 1),
+        lif("m", 0.3, 1.0),
+        Flatten("f"),
+        linear("l", 36, 5),
+        lif("o"),
+    ],
+    "flattened twice": [conv("c", 2, 4), lif("n"), Flatten("f"), Flatten("g"), linear("l", 400, 5), lif("m")],
 }
 
 
@@ -118,7 +200,17 @@ REFUSED = {
         "E131",
     ),
     "max of currents": ([conv("c", 2, 4), pool(kind=MaxPool2d), lif("n")], "pool", "E130"),
-    "normalised input": ([norm("b", 2), conv("c", 2, 4), lif("n")], "b", "E120"),
+    "normalised input, padded conv": ([norm("b", 2), conv("c", 2, 4, padding=(1, 1)), lif("n")], "b", "E121"),
+    "normalised spikes, padded pool": (
+        [conv("c", 2, 4), lif("n"), norm("b", 4), pool(kernel=3, stride=2, padding=1), conv("d", 4, 3), lif("m")],
+        "b",
+        "E121",
+    ),
+    "normalised answer": ([conv("c", 2, 4), lif("n"), norm("b", 4)], "b", "E120"),
+    "flattened currents": ([conv("c", 2, 4), Flatten("f"), lif("n"), linear("l", 400, 5), lif("m")], "f", "E115"),
+    "no neurons": ([Flatten("f")], "network", "E116"),
+    "max pool at the end": ([conv("c", 2, 4), lif("n"), pool(kind=MaxPool2d), Flatten("f")], "pool", "E134"),
+    "neurons in a row": ([conv("c", 2, 4), lif("n"), lif("m")], "m", "E111"),
     "two synapses in a row": ([conv("c", 2, 4), conv("d", 4, 3), lif("n")], "d", "E110"),
     "ends without a neuron": ([conv("c", 2, 4), lif("n"), Flatten("f"), linear("l", 400, 5)], "l", "E113"),
     "padded pool before a neuron": ([conv("c", 2, 4), pool(kernel=3, padding=1), lif("n")], "pool", "E132"),
@@ -135,6 +227,25 @@ def test_what_is_not_exact_is_refused_by_name(name):
 
 
 def test_all_findings_come_at_once_in_data_flow_order():
-    nodes = (norm("first", 2), conv("c", 2, 4), pool("second", kind=MaxPool2d), lif("n"), pool("third"))
+    nodes = (
+        norm("first", 2),
+        conv("c", 2, 4, padding=(1, 1)),
+        pool("second", kind=MaxPool2d),
+        lif("n"),
+        pool("third"),
+    )
     _, findings = lower(Graph(nodes, (2, 12, 12), 6, 1.0))
     assert [finding.node for finding in findings] == ["first", "second", "third"]
+
+
+def test_gray_input_is_not_a_spike_to_pool():
+    nodes = (pool(kind=MaxPool2d), conv("c", 2, 4), lif("n"))
+    _, findings = lower(Graph(nodes, (2, 12, 12), 6, 1.0, first_frame="float"))
+    assert [(finding.node, finding.code) for finding in findings] == [("pool", "E130")]
+    assert lower(Graph(nodes, (2, 12, 12), 6, 1.0, first_frame="spikes"))[1] == []
+
+
+def test_findings_of_different_passes_do_not_hide_each_other():
+    nodes = (conv("c", 2, 4), lif("n"), norm("b", 4), conv("d", 4, 3, 2, padding=(1, 1)), conv("e", 3, 3), lif("m"))
+    _, findings = lower(Graph(nodes, (2, 12, 12), 6, 1.0))
+    assert [(finding.node, finding.code) for finding in findings] == [("b", "E121"), ("e", "E110")]
