@@ -97,9 +97,9 @@ def _fill(folder: Path, compiled: Compiled, vectors: Vectors, report: dict[str, 
     save_arrays(folder / "vectors" / "state.npz", run.final)
     kept = report | {"bundle": None}
     write_json(folder / "report.json", kept)
-    (folder / "report.md").write_text(report_markdown(kept))
-    (folder / "report.html").write_text(page_html(kept))
-    (folder / "MODEL_CARD.md").write_text(model_card(kept))
+    (folder / "report.md").write_text(report_markdown(kept), encoding="utf-8")
+    (folder / "report.html").write_text(page_html(kept), encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card(kept), encoding="utf-8")
     write_json(folder / "manifest.json", _manifest(folder, report, details))
 
 

@@ -13,6 +13,13 @@ SCHEMA = 2
 BINS = 64
 
 
+def tool() -> dict[str, str]:
+    """Return what wrote a report."""
+    from importlib.metadata import version
+
+    return {"name": "neuroemo", "version": version("neuroemo")}
+
+
 def describe_graph(graph: Graph) -> list[dict[str, Any]]:
     """Return every node of a graph with its shapes, its number of parameters and its settings in words."""
     return [

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.bundle import Vectors, write_bundle
+from export.bundle import Vectors, versions, write_bundle
 from export.compile import Compiled, Options, compile_source
 from export.deployment import Encoding
-from export.describe import SCHEMA, describe_layers, describe_network, describe_placement
+from export.describe import SCHEMA, describe_layers, describe_network, describe_placement, tool
 from export.sources import FirstFrame, ModuleSource, Source, as_clips
 from export.traces import membrane_traces
 from export.verify import Run, Tolerance, Verification, verify
@@ -227,8 +227,6 @@ def _report(
     options: Options,
     provenance: Provenance,
 ) -> dict[str, Any]:
-    from importlib.metadata import version
-
     graph = compiled.captured
     agreement = {layer.name: layer.to_dict() for layer in verification.layers}
     findings = (*provenance.notes, *compiled.findings, *verification.findings)
@@ -238,7 +236,8 @@ def _report(
         "ok": ok,
         "exit_code": 0 if ok else 5,
         "stage": "verify",
-        "tool": {"name": "neuroemo", "version": version("neuroemo")},
+        "tool": tool(),
+        "versions": versions(),
         "model": {
             "source": provenance.source,
             "kind": provenance.kind,

@@ -19,6 +19,8 @@ from neuroemo.datasets.faces import FacesSettings, render_faces
 from neuroemo.demo.run import run_demo
 from neuroemo.demo.settings import DemoSettings
 from neuroemo.demo.stages import Stages
+from neuroemo.deployment import run as deployment
+from neuroemo.deployment.simulate import simulate_bundle
 from neuroemo.training.loop import TrainSettings
 
 
@@ -49,17 +51,17 @@ def go(settings, said=None):
 
 
 def test_an_interrupted_demo_continues_and_repeats_nothing(settings, monkeypatch):
-    whole = pipeline.export_checkpoint
+    whole = deployment.export_network
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "export_checkpoint", interrupted)
+    monkeypatch.setattr(deployment, "export_network", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(settings)
     assert not (settings.out / "report.json").exists()
     assert not (settings.out / "bundle").exists()
-    monkeypatch.setattr(pipeline, "export_checkpoint", whole)
+    monkeypatch.setattr(deployment, "export_network", whole)
 
     def again(*_, **__):
         raise AssertionError("training was repeated")
@@ -118,7 +120,7 @@ def test_the_accuracy_called_lava_is_made_of_lavas_own_spikes(settings, monkeypa
     with pytest.raises(VerificationError):
         go(one)
     report = json.loads((one.out / "report.json").read_text())
-    ours = pipeline.simulate_bundle(one.out / "bundle", one.out / "clips.h5", limit=1)
+    ours = simulate_bundle(one.out / "bundle", one.out / "clips.h5", limit=1)
     assert ours["answers"][0]["rates"][0] != ours["answers"][0]["rates"][1]
     assert report["accuracy"]["lava"] == 1 - ours["accuracy"]
 

@@ -40,6 +40,9 @@ class ClipSet(Protocol):
     def labels(self, positions: Array) -> Array | None:
         """Return class indices [N], or None where they are not known."""
 
+    def label_of(self, position: int) -> str | None:
+        """Return what the data call a clip, whether or not the network knows that class."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredClips:
@@ -63,6 +66,10 @@ class StoredClips:
         """Return class indices of the network."""
         return None if self.known_labels is None else self.known_labels[positions]
 
+    def label_of(self, position: int) -> str:
+        """Return the name of the folder a clip came from."""
+        return str(self.store.classes[int(self.store.labels[self.indices[position]])])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayClips:
@@ -84,6 +91,10 @@ class ArrayClips:
     def labels(self, positions: Array) -> Array | None:
         """Return class indices as they were given."""
         return None if self.known_labels is None else self.known_labels[positions]
+
+    def label_of(self, position: int) -> str | None:
+        """Return the class index as a text."""
+        return None if self.known_labels is None else str(self.known_labels[position])
 
 
 def open_clips(

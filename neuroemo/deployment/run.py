@@ -96,7 +96,7 @@ def check_network(model: LoadedModel, target: str, settings: ExportSettings) -> 
         UnsupportedError: the front end cannot make a graph of it.
     """
     from export.compile import Options, check_source
-    from export.describe import describe_checked
+    from export.describe import SCHEMA, describe_checked, tool
     from hw_targets.registry import get_target
 
     chosen = get_target(target)
@@ -106,8 +106,17 @@ def check_network(model: LoadedModel, target: str, settings: ExportSettings) -> 
     )
     code = refusal_code(checked.findings)
     findings = [finding.to_dict() for finding in chain(model.notes, checked.findings)]
-    head = {"ok": code == 0, "exit_code": code, "stage": "check", "target": target, "model": model.name}
-    return head | {"findings": findings, "verify": None} | describe_checked(checked)
+    return {
+        "schema": SCHEMA,
+        "tool": tool(),
+        "ok": code == 0,
+        "exit_code": code,
+        "stage": "check",
+        "target": target,
+        "model": {"source": model.name, "kind": model.kind, "framework": model.source.framework},
+        "findings": findings,
+        "verify": None,
+    } | describe_checked(checked)
 
 
 def bundle_files(out: Path) -> list[dict[str, Any]]:

@@ -105,14 +105,13 @@ def _simulate_fast(deployment: Deployment, clips: ClipSet, positions: Array, pro
 
 
 def _answers(clips: ClipSet, positions: Array, rates: Array, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    labels = clips.labels(positions)
     names = clips.names
     return [
         {
             "clip": names[position],
-            "label": None if labels is None else classes[int(labels[row])],
+            "label": clips.label_of(position),
             "predicted": classes[int(votes.argmax())],
             "rates": [float(rate) for rate in votes],
         }
-        for row, (position, votes) in enumerate(zip(positions, rates, strict=True))
+        for position, votes in zip(positions.tolist(), rates, strict=True)
     ]

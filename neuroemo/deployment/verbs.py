@@ -40,7 +40,7 @@ def check(args: Namespace, console: Console) -> int:
         console.show(result, "\n".join([*lines, *_finding_lines(result["findings"]), _check_verdict(result, args)]))
         return int(result["exit_code"])
 
-    return _with_report(console, "check", run)
+    return _with_report(console, "check", args.target, run)
 
 
 def _check_verdict(result: dict[str, Any], args: Namespace) -> str:
@@ -73,15 +73,18 @@ def export(args: Namespace, console: Console) -> int:
         console.show(result, _export_text(result, out))
         return int(result["exit_code"])
 
-    return _with_report(console, "export", run)
+    return _with_report(console, "export", args.target, run)
 
 
-def _with_report(console: Console, stage: str, run: Any) -> int:
+def _with_report(console: Console, stage: str, target: str, run: Any) -> int:
     """Run a verb; a refusal is printed as the same object as a result, with no layers and nothing verified."""
     try:
         return int(run())
     except NeuroEmoError as error:
-        return console.fail(error.findings, error.exit_code, {"stage": stage, "layers": [], "verify": None})
+        from export.describe import SCHEMA, tool
+
+        told = {"schema": SCHEMA, "tool": tool(), "stage": stage, "target": target, "layers": [], "verify": None}
+        return console.fail(error.findings, error.exit_code, told)
 
 
 def _arguments(args: Namespace) -> dict[str, Any]:
