@@ -158,10 +158,10 @@ def load_chip(folder: Path) -> Any:
 
 
 def _chip(folder: Path, description: dict[str, Any]) -> Any:
-    from hw_targets.registry import get_target
+    from hw_targets.registry import deploy_target
 
     try:
-        target = get_target(description["target"])
+        target = deploy_target(str(description["target"]))
         chip = target.read(
             folder / "target" / "model.net",
             steps=int(description["steps"]),
@@ -185,7 +185,7 @@ def load_deployment(folder: Path) -> Deployment:
     Raises:
         InputError: the folder is not a bundle, or a file in it is damaged.
     """
-    from hw_targets.registry import get_target
+    from hw_targets.registry import deploy_target
 
     description = read_json(folder / "chip.json", A_BUNDLE)
     chip = _chip(folder, description)
@@ -199,7 +199,7 @@ def load_deployment(folder: Path) -> Deployment:
         except UnsupportedError as error:
             raise InputError(error.findings) from error
     return Deployment(
-        get_target(str(description["target"])), chip, encoding, host, bool(description.get("binarised", False))
+        deploy_target(str(description["target"])), chip, encoding, host, bool(description.get("binarised", False))
     )
 
 

@@ -70,13 +70,17 @@ def check_source(source: Source, example: Array, target: Any, options: Options) 
     check_allowed(options.allowed)
     captured = _captured(source, example, target)
     checked = Checked(captured)
-    folded, findings = lower(captured)
+    deploying = target.kind == "deploy"
+    folded, findings = lower(captured, target.folds, complete=deploying)
     if any(finding.severity == "error" for finding in findings):
         reported = {finding.node for finding in findings}
         findings += [finding for finding in target.check(folded) if finding.node not in reported]
         checked.findings = tuple(in_order(findings, captured, folded))
         return checked
     checked.folded = folded
+    if not deploying:
+        checked.findings = tuple(in_order(findings + target.check(folded), captured, folded))
+        return checked
     encoding = options.encoding or default_encoding(folded)
     host, part, lost = split_input(folded, encoding)
     findings += lost + target.check(part)
@@ -85,7 +89,7 @@ def check_source(source: Source, example: Array, target: Any, options: Options) 
         lossy = lossy | {part.neurons()[0].name}
     checked.folded = replace(part, input_shape=host.input_shape, nodes=host.nodes + part.nodes) if host else part
     checked.lossy, checked.allowed = frozenset(lossy), used
-    if not any(finding.severity == "error" for finding in findings) and hasattr(target, "quantize"):
+    if not any(finding.severity == "error" for finding in findings):
         chip, found = _quantized(source, host, part, target, options)
         findings += found
         if chip is not None:

@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path for package in ("neuroemo", "export", "hw_targets") for path in (ROOT / package).rglob("*.py"))
+CHIPS = {"loihi1", "loihi2", "speck", "xylo"}
+SAME_FAMILY = {"loihi1": "loihi2"}  # one file format and one arithmetic
 
 
 def imports(path: Path) -> set[str]:
@@ -32,9 +34,10 @@ def test_imports_point_one_way(path):
     forbidden = {"neuroemo": (), "export": ("neuroemo",), "hw_targets": ("neuroemo", "export")}[room]
     for package in forbidden:
         assert not within(names, package)
-    # Loihi 1 shares Loihi 2's file format and arithmetic; every other chip is reached through the registry.
-    if path.relative_to(ROOT).parts[:2] not in (("hw_targets", "loihi2"), ("hw_targets", "loihi1")):
-        assert not within(names, "hw_targets.loihi2"), "a chip's folder is reached through the registry"
+    parts = path.relative_to(ROOT).parts
+    own = parts[1] if parts[0] == "hw_targets" else ""
+    for chip in sorted(CHIPS - {own, SAME_FAMILY.get(own, "")}):
+        assert not within(names, f"hw_targets.{chip}"), "a chip's folder is reached through the registry"
     if path.name != "lava_worker.py":
         assert not within(names, "lava"), "Lava runs in its own process"
 

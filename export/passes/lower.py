@@ -10,20 +10,38 @@ from export.passes.spike_maximum import max_pool_to_or
 from hw_targets.finding import Finding
 from hw_targets.graph import LIF, Conv2d, Flatten, Graph, Linear
 
-PASSES = (one_flatten, average_pool_to_synapses, fold_batchnorm, max_pool_to_or, fold_average_pools, fold_decay)
+PASSES = (
+    ("flatten", one_flatten),
+    ("average_pool", average_pool_to_synapses),
+    ("batchnorm", fold_batchnorm),
+    ("max_pool", max_pool_to_or),
+    ("average_pool", fold_average_pools),
+    ("decay", fold_decay),
+)
+"""The passes in their order, each under the name by which a target asks for it; ``flatten`` is always made."""
+
+ALL = ("batchnorm", "max_pool", "average_pool", "decay")
 
 
-def lower(graph: Graph) -> tuple[Graph, list[Finding]]:
+def lower(graph: Graph, folds: tuple[str, ...] = ALL, *, complete: bool = True) -> tuple[Graph, list[Finding]]:
     """Fold ``graph`` to the chip form: (Conv2d | Flatten, Linear) each followed by its LIF, gain 1, rest 0.
 
     Every pass is exact in real arithmetic. What a pass cannot do exactly it leaves in place and reports;
-    all findings of all passes are returned together, in data-flow order.
+    all findings of all passes are returned together, in data-flow order. A target that keeps some layers names
+    in ``folds`` what it wants folded; unless ``complete``, what is left over is its own business.
+
+    Raises:
+        ValueError: ``folds`` names a pass that there is not.
     """
+    if unknown := set(folds) - set(ALL):
+        raise ValueError(f"no such pass: {', '.join(sorted(unknown))}")
     findings: list[Finding] = []
-    for rewrite in PASSES:
-        graph, found = rewrite(graph)
-        findings += found
-    findings += _leftovers(graph, {finding.node for finding in findings})
+    for name, rewrite in PASSES:
+        if name == "flatten" or name in folds:
+            graph, found = rewrite(graph)
+            findings += found
+    if complete:
+        findings += _leftovers(graph, {finding.node for finding in findings})
     position = {node.name: index for index, node in enumerate(graph.nodes)}
     findings.sort(key=lambda finding: position.get(finding.node, -1))
     return graph, findings

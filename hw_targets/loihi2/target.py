@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from hw_targets.finding import Finding
 from hw_targets.graph import Array, Graph
+from hw_targets.limit import Limit
 from hw_targets.loihi2 import limits, netx_file, place, quantize, rules
 from hw_targets.loihi2.chip import ChipGraph
+from hw_targets.loihi2.place import LayerPlacement
+from hw_targets.rule import Rule
 
 if TYPE_CHECKING:
     from hw_targets.loihi2.lava import LavaRun
@@ -19,24 +22,35 @@ if TYPE_CHECKING:
 class Loihi2:
     """Loihi 2 through lava-dl's netx, with the fixed-point simulator and Lava as its judge."""
 
-    name = "loihi2"
-    limits = limits.LIMITS
+    name: str = "loihi2"
+    kind: Literal["deploy", "check"] = "deploy"
+    description: str = "Intel Loihi 2 through lava-dl's netx format: LIF neurons, 8-bit weights, graded input spikes."
+    limits: Sequence[Limit] = limits.LIMITS
+    rules: Sequence[Rule[Any]] = (*rules.RULES, *rules.CHIP_RULES, *place.PLACEMENT_RULES)
+    folds: tuple[str, ...] = ("batchnorm", "max_pool", "average_pool", "decay")
+    judge_name: str | None = "Lava (lava-nc 0.10, fixed-point CPU models)"
 
     def check(self, graph: Graph) -> list[Finding]:
         """Return what netx cannot express (``rules.py``)."""
         return rules.check(graph)
 
-    def quantize(self, graph: Graph, *, weight_bits: int = 8) -> ChipGraph:
+    def quantize(
+        self, graph: Graph, *, weight_bits: int = 8, drive_max: Mapping[str, float] | None = None
+    ) -> ChipGraph:
         """Return the integers (``quantize.py``)."""
-        return quantize.quantize(graph, weight_bits=weight_bits)
+        return quantize.quantize(graph, weight_bits=weight_bits, drive_max=drive_max)
 
     def check_chip(self, chip: ChipGraph) -> list[Finding]:
         """Return what netx would corrupt (``rules.py``)."""
         return rules.check_chip(chip)
 
-    def place(self, chip: ChipGraph) -> tuple[list[place.LayerPlacement], list[Finding]]:
+    def place(self, chip: ChipGraph) -> tuple[list[LayerPlacement], list[Finding]]:
         """Return the cores needed (``place.py``)."""
         return place.place(chip)
+
+    def summarise(self, placements: Sequence[LayerPlacement]) -> dict[str, int]:
+        """Return cores, chips, neurons and bytes in all (``place.py``)."""
+        return place.summarise(placements)
 
     def write(self, chip: ChipGraph, path: Path) -> None:
         """Write netx HDF5 (``netx_file.py``)."""
@@ -53,11 +67,12 @@ class Loihi2:
         *,
         probe: tuple[str, ...] = (),
         teacher: Mapping[str, Array] | None = None,
+        keep_state: bool = False,
     ) -> ChipRun:
         """Run the fixed-point simulator (``simulate.py``)."""
         from hw_targets.loihi2.simulate import simulate
 
-        return simulate(chip, clips, probe=probe, teacher=teacher)
+        return simulate(chip, clips, probe=probe, teacher=teacher, keep_state=keep_state)
 
     def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0) -> LavaRun:
         """Run Lava (``lava.py``)."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_targets.finding import Finding, InputError
+from neuroemo.imports import import_quietly
 
 if TYPE_CHECKING:
     from torch import nn
@@ -174,6 +175,7 @@ def make_module(text: str) -> nn.Module:
     where, _, attribute = text.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    import_quietly("spikingjelly.activation_based.neuron")  # it talks when it is imported
     try:
         made: Any = import_module(where)
         for part in attribute.split("."):

@@ -47,7 +47,8 @@ def _check_verdict(result: dict[str, Any], args: Namespace) -> str:
     errors = sum(finding["severity"] == "error" for finding in result["findings"])
     if not result["ok"]:
         why = "unsupported" if result["exit_code"] == 3 else "does not fit"
-        return f"{errors} errors: {args.target} cannot hold this network ({why}, exit {result['exit_code']})"
+        count = f"{errors} error{'s' if errors > 1 else ''}"
+        return f"{count}: {args.target} cannot hold this network ({why}, exit {result['exit_code']})"
     follow = f"\nnext: neuroemo export {args.model} --target {args.target}" if result["layers"] else ""
     return f"{args.target} can hold this network{follow}"
 

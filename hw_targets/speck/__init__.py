@@ -1,0 +1,1 @@
+"""Speck (DYNAP-CNN), checked from public documents; no vendor package is used."""

@@ -1,0 +1,1 @@
+"""Xylo, checked from public documents; no vendor package is used."""
