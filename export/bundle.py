@@ -174,7 +174,7 @@ def _chip(folder: Path, description: dict[str, Any]) -> Any:
         )
         dt_us = None if description["dt_us"] is None else float(description["dt_us"])
         return replace(chip, layers=layers, voting=int(description["voting"]), dt_us=dt_us)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
         found = f"chip.json does not fit model.net: {error!r}"
         raise InputError(Finding("E062", "error", str(folder), found)) from error
 

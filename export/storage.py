@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,20 @@ from hw_targets.finding import Finding, InputError
 from hw_targets.graph import NODE_TYPES, Array, Graph
 
 SCHEMA = 1
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged or a crafted file may raise, in numpy, zipfile and json."""
 
 
 def file_hash(path: Path) -> str:
@@ -67,7 +82,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except DAMAGE as error:
         raise InputError(Finding("E060", "error", str(path), f"not a readable array file: {error}")) from error
 
 
@@ -114,5 +129,5 @@ def load_graph(path: Path) -> Graph:
             nodes.append(NODE_TYPES[entry["type"]](**values, **stored))
         header["input_shape"] = tuple(header["input_shape"])
         return Graph(nodes=tuple(nodes), **header)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         raise InputError(Finding("E061", "error", str(path), f"not a graph: {error!r}")) from error

@@ -82,8 +82,9 @@ class Verification:
 
     @property
     def label_agreement(self) -> float:
-        """Share of clips to which model and chip give the same label."""
-        return float((self.rates_float.argmax(1) == self.rates_chip.argmax(1)).mean())
+        """Share of clips to which the chip gives the model's label, or one of them where the model itself is tied."""
+        chosen = np.take_along_axis(self.rates_float, self.rates_chip.argmax(1)[:, None], axis=1)[:, 0]
+        return float((chosen == self.rates_float.max(axis=1)).mean())
 
     def accuracy(self) -> dict[str, float]:
         """Return the share of clips that each world labels rightly."""

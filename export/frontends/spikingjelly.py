@@ -90,7 +90,9 @@ def _reset(model: nn.Module) -> None:
 
 def _is_leaf(module: nn.Module) -> bool:
     kind = type(module).__name__
-    return kind not in CONTAINERS and (not any(True for _ in module.children()) or kind in NEURONS)
+    # Any neuron is one operation, also one that nobody here knows: its insides are not layers.
+    neuron = kind in NEURONS or (hasattr(module, "v_threshold") and hasattr(module, "surrogate_function"))
+    return neuron or (kind not in CONTAINERS and not any(True for _ in module.children()))
 
 
 def _nodes(call: LeafCall, name: str) -> list[Node] | Finding:

@@ -205,14 +205,14 @@ def _nir(path: Path, options: ModelOptions) -> LoadedModel:
     )
     if options.steps is None:
         raise RuntimeError("checked above")
-    first_frame: Any = options.first_frame or "spikes"
+    first_frame: Any = options.first_frame
     source = read_nir(
         path,
         steps=options.steps,
         dt_us=None if options.dt_s is None else options.dt_s * 1e6,
         inclusive=None if options.spike_comparison is None else options.spike_comparison == ">=",
         first_frame=first_frame,
-        voting=options.voting or 1,
+        voting=options.voting,
     )
     graph = source.graph
     if options.input_shape is not None and options.input_shape != graph.input_shape:

@@ -86,7 +86,7 @@ def _counted(batches: Any, total: int, progress: Progress) -> Any:
     for batch in batches:
         yield batch
         done += batch[0].shape[1]
-        progress(done, total, "clips")
+        progress(done, total, "")
 
 
 def check_network(model: LoadedModel, target: str, settings: ExportSettings) -> dict[str, Any]:

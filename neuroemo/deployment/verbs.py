@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,13 @@ def _check_verdict(result: dict[str, Any], args: Namespace) -> str:
         why = "unsupported" if result["exit_code"] == 3 else "does not fit"
         count = f"{errors} error{'s' if errors > 1 else ''}"
         return f"{count}: {args.target} cannot hold this network ({why}, exit {result['exit_code']})"
-    follow = f"\nnext: neuroemo export {args.model} --target {args.target}" if result["layers"] else ""
+    said = "".join(f" {name} {_as_typed(value)}" for name, value in _model_options(args).given().items())
+    follow = f"\nnext: neuroemo export {args.model}{said} --target {args.target}" if result["layers"] else ""
     return f"{args.target} can hold this network{follow}"
+
+
+def _as_typed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
 
 
 def export(args: Namespace, console: Console) -> int:

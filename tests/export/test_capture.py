@@ -214,6 +214,7 @@ REFUSED = {
         "E109",
         "after the voting layer",
     ),
+    "unknown neuron": (lambda: made(nn.Sequential(conv(), neuron.QIFNode())), "E100", "QIFNode"),
     "unknown layer": (lambda: made(nn.Sequential(conv(), nn.Tanh(), lif())), "E100", "Tanh"),
     "soft surrogate": (
         lambda: made(nn.Sequential(conv(), lif(surrogate_function=surrogate.ATan(spiking=False)))),
