@@ -79,6 +79,8 @@ def main(folder: Path) -> None:
     blocks = [layer for layer in net.layers if hasattr(layer, "neuron")]
     steps = job["steps"] * job["samples"] + len(blocks)
     data = np.concatenate([stream, np.zeros((len(blocks), *stream.shape[1:]), dtype=stream.dtype)])
+    if len(net.inp.shape) == 1:  # a dense first layer takes the image as a vector, in C, H, W order
+        data = data.reshape(len(data), -1)
     # Lava counts W, H, C with time last; the reversed axes of [time, C, H, W] are exactly that.
     source = RingBuffer(data=np.ascontiguousarray(data.transpose()).astype(np.int32))
     source.s_out.connect(net.inp)

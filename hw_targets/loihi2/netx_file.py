@@ -114,23 +114,18 @@ def _read(file: h5py.File, path: Path, steps: int, first_frame: str, payload: in
     return ChipGraph(tuple(layers), input_shape, steps, 0.0, first_frame)  # type: ignore[arg-type]
 
 
+READ = frozenset(["type", "shape", "weight", "bias", "stride", "padding", "dilation", "groups", "neuron"])
+NEVER_READ = frozenset(["inChannels", "outChannels", "kernelSize", "inFeatures", "outFeatures"])
+"""What lava-dl's slayer writes and netx passes over."""
+
+
 def _read_layer(entry: Any, name: str, kind: str, shape: tuple[int, ...], payload: int) -> ChipLayer:
     weight = _integers(entry["weight"])
     output = tuple(int(n) for n in np.atleast_1d(entry["shape"][()]))
     neuron = entry["neuron"]
     if _text(neuron["type"]) not in ("CUBA", "LOIHI"):
         raise ValueError(f"neuron type {_text(neuron['type'])!r} of {name} is not run here")
-    extra = set(entry) - {
-        "type",
-        "shape",
-        "weight",
-        "bias",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "neuron",
-    }
+    extra = set(entry) - READ - NEVER_READ
     if extra:
         raise ValueError(f"{name} has {', '.join(sorted(extra))}, which this simulator does not run")
     bias = _integers(entry["bias"]) if "bias" in entry else np.zeros(weight.shape[0], dtype=np.int64)
@@ -162,6 +157,7 @@ def _text(dataset: Any) -> str:
 
 def _integers(dataset: Any) -> Array:
     values = dataset[()]
-    if not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(f"{dataset.name} is {values.dtype}, not integer")
+    # Slayer stores whole numbers as float32; netx truncates them, so a fraction would be lost without a word.
+    if not np.issubdtype(values.dtype, np.number) or not np.array_equal(values, np.rint(values)):
+        raise ValueError(f"{dataset.name} holds values that are not whole numbers ({values.dtype})")
     return values.astype(np.int64)  # type: ignore[no-any-return]

@@ -99,3 +99,9 @@ def test_labels_lost_on_few_clips_warn_and_on_many_fail():
     assert few_or_many(33, 36) == [("W414", "warning")]
     assert few_or_many(330, 360) == [("E414", "error")]
     assert few_or_many(36, 36) == []
+
+
+def test_a_model_that_is_tied_agrees_with_either_label():
+    tied, decided = np.array([[0.5, 0.5], [0.6, 0.4]]), np.array([[0.4, 0.6], [0.4, 0.6]])
+    assert Verification([], tied, tied, decided).label_agreement == 0.5
+    assert Verification([], decided, decided, tied).label_agreement == 0.0

@@ -55,3 +55,18 @@ def test_damage_is_an_input_error(tmp_path, exported):
             read_netx(tmp_path / name, steps=8)
     with pytest.raises(InputError, match="no such file"):
         read_netx(tmp_path / "none.net", steps=8)
+
+
+def test_a_fraction_of_a_weight_is_refused_where_netx_would_cut_it_off(tmp_path, exported):
+
+    write_netx(exported[3].chip, tmp_path / "a.net")
+    with h5py.File(tmp_path / "a.net", "r+") as file:
+        weight = file["layer/1/weight"][()].astype(float)
+        del file["layer/1/weight"]
+        file["layer/1/weight"] = weight
+    whole = read_netx(tmp_path / "a.net", steps=2)
+    np.testing.assert_array_equal(whole.layers[0].weight, exported[3].chip.layers[0].weight)
+    with h5py.File(tmp_path / "a.net", "r+") as file:
+        file["layer/1/weight"][0, 0, 0, 0] += 0.5
+    with pytest.raises(InputError, match="not whole numbers"):
+        read_netx(tmp_path / "a.net", steps=2)

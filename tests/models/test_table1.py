@@ -205,7 +205,7 @@ def test_puresnn_cannot_be_given_the_frame_that_it_omits():
     with pytest.raises(InputError, match=r"E028 puresnn: first frame 'float'.*\n.*--first-frame spikes"):
         spec_by_name("puresnn", first_frame="float")
     assert spec_by_name("puresnn", first_frame="spikes").first_frame == "spikes"
-    with pytest.raises(InputError, match="E028 0.4snn: events without the gray first frame"):
+    with pytest.raises(InputError, match=r"E028 0\.4snn: events without the gray first frame"):
         spec_by_name("0.4snn", first_frame="spikes")
 
 
