@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo demo-small test test-slow lint install bench clean
+NEWER := .venv-3.11
+
+.PHONY: demo demo-small test test-slow test-3.11 lint install bench clean
 
 demo: install
 	$(BIN)/neuroemo demo
@@ -19,6 +21,10 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m "slow or not slow"
 
+# The same suite, Lava aside, on Python 3.11 with current torch and SpikingJelly 2.x.
+test-3.11: $(NEWER)/installed
+	$(NEWER)/bin/python -m pytest
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,10 +36,17 @@ bench: install
 install: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@./tools/make-venv $(VENV)
+	@./tools/make-venv $(VENV) 3.10
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Everything is in the lock, so nothing is resolved: SpikingJelly 2 asks for torchvision, which it does not need.
+$(NEWER)/installed: requirements-3.11.lock pyproject.toml
+	@./tools/make-venv $(NEWER) 3.11
+	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-3.11.lock
+	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) $(NEWER) runs build *.egg-info
