@@ -7,6 +7,7 @@ recognised by class name, because frameworks wrap torch's own (``spikingjelly...
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -148,12 +149,15 @@ def stacked(outputs: list[torch.Tensor], example: torch.Tensor) -> Array:
     return values.to(torch.uint8).numpy()
 
 
-def leaf_nodes(module: Any, kind: str, name: str) -> list[Node] | Finding | None:
+def leaf_nodes(call: LeafCall, name: str) -> list[Node] | Finding | None:
     """Translate a layer without state into graph nodes, or say why it cannot be; None for a class unknown here.
 
-    >>> leaf_nodes(torch.nn.Dropout(0.5), "Dropout", "drop"), leaf_nodes(torch.nn.Tanh(), "Tanh", "act")
-    ([], None)
+    >>> leaf_nodes(LeafCall("drop", torch.nn.Dropout(0.5), INPUT), "drop")
+    []
+    >>> leaf_nodes(LeafCall("act", torch.nn.Tanh(), INPUT), "act") is None
+    True
     """
+    module, kind = call.module, type(call.module).__name__
     if kind in NOTHING_AT_INFERENCE:
         return []
     match kind:
@@ -165,6 +169,8 @@ def leaf_nodes(module: Any, kind: str, name: str) -> list[Node] | Finding | None
             return _norm(module, name)
         case "AvgPool2d" | "MaxPool2d":
             return _pool(module, kind, name)
+        case "AdaptiveAvgPool2d":
+            return _adaptive_pool(module, call.inputs[0].shape[-2:], name)
         case "Flatten":
             return [Flatten(name)]
     return None
@@ -230,8 +236,20 @@ def _norm(module: Any, name: str) -> list[Node] | Finding:
     return [BatchNorm(name, array(module.running_mean), array(module.running_var), gamma, beta, float(module.eps))]
 
 
+def _adaptive_pool(module: Any, size: Sequence[int], name: str) -> list[Node] | Finding:
+    """Return the plain average pool that an adaptive one is where its output divides its input."""
+    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    out = tuple(int(n) if o is None else int(o) for n, o in zip(size, wanted, strict=True))
+    if any(n % o for n, o in zip(size, out, strict=True)):
+        found = f"adaptive average pool of {tuple(size)} to {out}: its windows differ in size"
+        return Finding("E117", "error", name, found, "windows of one size", fix="use AvgPool2d")
+    kernel = (size[0] // out[0], size[1] // out[1])
+    return [AvgPool2d(name, kernel, kernel)]
+
+
 def _pool(module: Any, kind: str, name: str) -> list[Node] | Finding:
-    odd = module.ceil_mode or (kind == "AvgPool2d" and (module.divisor_override or not module.count_include_pad))
+    uncounted = kind == "AvgPool2d" and not module.count_include_pad and any(pair(module.padding))
+    odd = module.ceil_mode or uncounted or (kind == "AvgPool2d" and module.divisor_override)
     if odd or (kind == "MaxPool2d" and pair(module.dilation) != (1, 1)):
         return Finding(
             "E106",

@@ -233,7 +233,7 @@ def _node(call: LeafCall, name: str) -> tuple[list[Node], list[Finding]]:
     if kind is not None:
         neuron = translate_neuron(call.module, kind, name)
         return ([neuron], []) if isinstance(neuron, LIF) else ([], neuron)
-    made = leaf_nodes(call.module, type(call.module).__name__, name)
+    made = leaf_nodes(call, name)
     if made is None:
         found = f"{type(call.module).__name__} has no place in a deployable graph"
         fix = f"use Conv2d, Linear, BatchNorm, AvgPool2d, MaxPool2d, Flatten, Dropout and Norse's {SUPPORTED}"

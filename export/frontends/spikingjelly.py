@@ -100,7 +100,7 @@ def _nodes(call: LeafCall, name: str) -> list[Node] | Finding:
     module, kind = call.module, type(call.module).__name__
     if kind in NEURONS:
         return _neuron(module, kind, name)
-    made = leaf_nodes(module, kind, name)
+    made = leaf_nodes(call, name)
     if made is not None:
         return made
     return Finding(

@@ -57,8 +57,9 @@ class Trace:
 class _Watch(TorchFunctionMode):
     """Follow sources through torch functions that are called between leaf modules."""
 
-    def __init__(self, example: torch.Tensor) -> None:
+    def __init__(self, example: torch.Tensor, calls: dict[Key, LeafCall]) -> None:
         super().__init__()
+        self.calls = calls
         self.keys: dict[int, Key] = {}
         self.storages: dict[int, Key] = {}
         self.keep: list[torch.Tensor] = []  # ids and addresses are only unique while the tensors live
@@ -82,11 +83,19 @@ class _Watch(TorchFunctionMode):
         sources = {source for t in _tensors((args, kwargs)) if (source := self.source(t)) is not None}
         if sources:
             name = getattr(func, "__name__", str(func))
-            key = self._merged(name, sources)
+            pool = pool_module(name, args, kwargs or {}) if len(sources) == 1 else None
+            key = self._merged(name, sources) if pool is None else self._called(name, pool, sources.pop(), args)
             for tensor in _tensors(result):
                 if id(tensor) not in self.keys or name not in MOVES:
                     self.remember(tensor, key)
         return result
+
+    def _called(self, name: str, module: nn.Module, source: Key, args: Any) -> Key:
+        """Note a pool that was written as a function as if it were a module, and return its key."""
+        key = (name, source)
+        call = self.calls.setdefault(key, LeafCall(name, module, source))
+        call.inputs.append(next(_tensors(args)))
+        return key
 
     @staticmethod
     def _merged(name: str, sources: set[Key]) -> Key:
@@ -96,6 +105,31 @@ class _Watch(TorchFunctionMode):
             return ("function", name, bare.pop())
         key = next(iter(sources)) if len(sources) == 1 else ("join", name, *sorted(sources, key=str))
         return key if name in MOVES or name == "__get__" else ("function", name, key)
+
+
+def pool_module(name: str, args: Any, kwargs: dict[str, Any]) -> nn.Module | None:
+    """Return the module that does what a pooling function was called to do; None for any other function.
+
+    >>> pool_module("avg_pool2d", (torch.zeros(1, 1, 4, 4), 2), {})
+    AvgPool2d(kernel_size=2, stride=2, padding=0)
+    """
+    if name not in POOLS:
+        return None
+    names, module = POOLS[name]
+    said = dict(zip(names, args[1:], strict=False)) | {key: value for key, value in kwargs.items() if key in names}
+    if said.get("stride") in ((), []):  # how torch itself writes "as large as the kernel"
+        del said["stride"]
+    return module(**said)
+
+
+POOLS: dict[str, tuple[tuple[str, ...], type[torch.nn.Module]]] = {
+    "avg_pool2d": (
+        ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+        torch.nn.AvgPool2d,
+    ),
+    "max_pool2d": (("kernel_size", "stride", "padding", "dilation", "ceil_mode"), torch.nn.MaxPool2d),
+    "adaptive_avg_pool2d": (("output_size",), torch.nn.AdaptiveAvgPool2d),
+}
 
 
 def _without_readouts(key: Key) -> Key:
@@ -121,7 +155,7 @@ def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trac
     ``is_leaf(module)`` names the modules to treat as one operation. Hooks are removed in any case.
     """
     calls: dict[Key, LeafCall] = {}
-    watch = _Watch(example)
+    watch = _Watch(example, calls)
 
     def before(module: nn.Module, args: Any) -> None:
         watch.depth += 1

@@ -197,14 +197,11 @@ def make_module(text: str) -> nn.Module:
 def _nir(path: Path, options: ModelOptions) -> LoadedModel:
     from export.frontends.nir_file import read_nir
 
-    _need_options(options, {"--steps": "the number of time steps of one clip: a NIR file does not say it"})
     _refuse_options(
         options,
         "a NIR file",
         ("--steps", "--dt", "--first-frame", "--spike-comparison", "--voting", "--input-shape"),
     )
-    if options.steps is None:
-        raise RuntimeError("checked above")
     first_frame: Any = options.first_frame
     source = read_nir(
         path,
@@ -219,7 +216,13 @@ def _nir(path: Path, options: ModelOptions) -> LoadedModel:
         found = f"--input-shape {options.input_shape}"
         raise InputError(Finding("E648", "error", str(path), found, f"the file's own {graph.input_shape}"))
     return LoadedModel(
-        FixedGraphSource(graph, source.spikes), "nir", path.stem, graph.input_shape, graph.steps, graph.first_frame
+        FixedGraphSource(graph, source.spikes),
+        "nir",
+        path.stem,
+        graph.input_shape,
+        graph.steps,
+        graph.first_frame,
+        notes=tuple(source.findings),
     )
 
 

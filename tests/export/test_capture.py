@@ -115,13 +115,14 @@ class Turned(nn.Module):
 
 
 class FunctionalPool(nn.Module):
-    def __init__(self):
+    def __init__(self, function=lambda x: torch.nn.functional.avg_pool2d(x, 2)):
         super().__init__()
+        self.function = function
         self.a, self.b = nn.Sequential(conv(), lif()), nn.Sequential(conv(3, 3), lif())
 
     def forward(self, x):
         h = self.a(x)
-        return self.b(torch.nn.functional.avg_pool2d(h.flatten(0, 1), 2).unflatten(0, h.shape[:2]))
+        return self.b(self.function(h.flatten(0, 1)).unflatten(0, h.shape[:2]))
 
 
 def made(model, step_mode="m", seed=0):
@@ -150,6 +151,7 @@ STYLES = {
     "running sum": lambda: made(RunningSum(), "s"),
     "shape branches": lambda: made(Branches()),
     "functional flatten": lambda: made(FunctionalFlatten()),
+    "functional pool": lambda: made(FunctionalPool()),
     "shared pool": lambda: made(SharedPool()),
     "first frame apart": lambda: made(FirstFrameApart()),
     "container of torch layers": lambda: made(
@@ -207,7 +209,7 @@ def test_left_over_state_does_not_leak_into_the_capture():
 
 REFUSED = {
     "residual": (lambda: made(Residual()), "E102", "joins 2 branches"),
-    "functional pool": (lambda: made(FunctionalPool()), "E101", "avg_pool2d"),
+    "function between layers": (lambda: made(FunctionalPool(torch.tanh)), "E101", "tanh"),
     "turned axes": (lambda: made(Turned()), "E114", "do not fit"),
     "voting in the middle": (
         lambda: made(nn.Sequential(conv(), lif(), layer.Flatten(), layer.VotingLayer(3), layer.Linear(64, 6), lif())),
