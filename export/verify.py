@@ -52,14 +52,41 @@ class LayerAgreement:
     chip_mismatches: int = 0
     chip_spikes: int = 0
     end_to_end_mismatches: int = 0
+    forced_spikes: int = 0
+    spikes_in_both: int = 0
+    rate_error_sum: float = 0.0
+    rates_compared: int = 0
+
+    def count(self, model: Array, replay: ReferenceRun, fold: ReferenceRun, forced: Array, free: Array) -> None:
+        """Add one batch: the spikes [T, N, ...] of the model and of every other world in this layer."""
+        self.compared += int(model.size)
+        self.spikes += _total(model)
+        self.captured_mismatches += _differ(replay.spikes[self.name], model)
+        self.captured_ties += _tied(replay, self.name, model)
+        self.folded_mismatches += _differ(fold.spikes[self.name], model)
+        self.folded_ties += _tied(fold, self.name, model)
+        self.chip_mismatches += _differ(forced, model)
+        self.forced_spikes += _total(forced)
+        self.spikes_in_both += int(np.count_nonzero(forced & model))
+        self.chip_spikes += _total(free)
+        self.end_to_end_mismatches += _differ(free, model)
+        counts = forced.sum(axis=0, dtype=np.int64) - model.sum(axis=0, dtype=np.int64)
+        self.rate_error_sum += float(np.abs(counts).sum()) / model.shape[0]
+        self.rates_compared += int(counts.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return counts and the shares derived from them."""
+        """Return counts and the shares derived from them.
+
+        Teacher-forced: ``agreement`` is the share of equal decisions, ``f1`` 2 |both| / (|model| + |chip|) over spikes
+        alone, ``rate_error`` the mean |rate - rate of the model| over neurons and clips.
+        """
         compared = max(self.compared, 1)
         return asdict(self) | {
             "rate_float": self.spikes / compared,
             "rate_chip": self.chip_spikes / compared,
             "agreement": 1 - self.chip_mismatches / compared,
+            "f1": 2 * self.spikes_in_both / max(self.spikes + self.forced_spikes, 1),
+            "rate_error": self.rate_error_sum / max(self.rates_compared, 1),
             "agreement_end_to_end": 1 - self.end_to_end_mismatches / compared,
         }
 
@@ -139,15 +166,7 @@ def _compare(
     forced = deployment.simulate(clips, teacher=teacher)
     free = deployment.simulate(clips)
     for name, layer in layers.items():
-        layer.compared += int(model[name].size)
-        layer.spikes += int(model[name].sum(dtype=np.int64))
-        layer.captured_mismatches += _differ(replay.spikes[name], model[name])
-        layer.captured_ties += _tied(replay, name, model)
-        layer.folded_mismatches += _differ(fold.spikes[name], model[name])
-        layer.folded_ties += _tied(fold, name, model)
-        layer.chip_mismatches += _differ(forced.spikes[name], model[name])
-        layer.chip_spikes += int(free.spikes[name].sum(dtype=np.int64))
-        layer.end_to_end_mismatches += _differ(free.spikes[name], model[name])
+        layer.count(model[name], replay, fold, forced.spikes[name], free.spikes[name])
     last, voting = next(reversed(layers)), compiled.captured.voting
     free_fold = run_graph(compiled.folded, folded_input).spikes[last]
     return (
@@ -167,13 +186,17 @@ def _complete_teacher(folded: Graph, clips: Array, model: dict[str, Array]) -> d
     }
 
 
+def _total(spikes: Array) -> int:
+    return int(spikes.sum(dtype=np.int64))
+
+
 def _differ(ours: Array, model: Array) -> int:
     return int(np.count_nonzero(ours != model))
 
 
-def _tied(run: ReferenceRun, name: str, model: dict[str, Array]) -> int:
+def _tied(run: ReferenceRun, name: str, model: Array) -> int:
     """Count the spikes that differ where rounding decides."""
-    return int(np.count_nonzero((run.spikes[name] != model[name]) & run.ties[name]))
+    return int(np.count_nonzero((run.spikes[name] != model) & run.ties[name]))
 
 
 def _findings(result: Verification, tolerance: Tolerance, lossy: frozenset[str] = frozenset()) -> Iterator[Finding]:

@@ -191,7 +191,7 @@ def _agreement(report: dict[str, Any]) -> Iterator[str]:
         return
     names = [
         "layer", "compared", "captured differs", "ties", "folded differs", "ties", "chip differs", "chip agrees",
-        "agrees end to end", "rate, model", "rate, chip",
+        "F1 of spikes", "rate error", "agrees end to end", "rate, model", "rate, chip",
     ]  # fmt: skip
     yield table(names, (_agreement_row(layer) for layer in compared))
     yield words.HOW_COMPARED
@@ -207,7 +207,7 @@ def _agreement_row(layer: dict[str, Any]) -> list[str]:
         "folded_ties",
         "chip_mismatches",
     )
-    shares = ("agreement", "agreement_end_to_end", "rate_float", "rate_chip")
+    shares = ("agreement", "f1", "rate_error", "agreement_end_to_end", "rate_float", "rate_chip")
     return [code(layer["name"]), *(count(told[key]) for key in counted), *(percent(told[key], 2) for key in shares)]
 
 

@@ -62,6 +62,7 @@ _LAYERS = [
         "verify": {"name": "features.2", "spikes": 669679, "compared": 3250176, "captured_mismatches": 0,
         "captured_ties": 0, "folded_mismatches": 0, "folded_ties": 0, "chip_mismatches": 17724, "chip_spikes": 666457,
         "end_to_end_mismatches": 17724, "rate_float": 0.206044, "rate_chip": 0.205053, "agreement": 0.994547,
+        "f1": 0.990547, "rate_error": 0.001818,
         "agreement_end_to_end": 0.994547},
     },
     {
@@ -77,6 +78,7 @@ _LAYERS = [
         56]}, "verify": {"name": "features.6", "spikes": 56218, "compared": 1354752, "captured_mismatches": 0,
         "captured_ties": 0, "folded_mismatches": 0, "folded_ties": 0, "chip_mismatches": 1805, "chip_spikes": 55731,
         "end_to_end_mismatches": 16763, "rate_float": 0.0414969, "rate_chip": 0.0411374, "agreement": 0.998668,
+        "f1": 0.994668, "rate_error": 0.000444,
         "agreement_end_to_end": 0.987627},
     },
     {
@@ -93,6 +95,7 @@ _LAYERS = [
         "verify": {"name": "features.10", "spikes": 830, "compared": 6144, "captured_mismatches": 0,
         "captured_ties": 0, "folded_mismatches": 0, "folded_ties": 0, "chip_mismatches": 6, "chip_spikes": 816,
         "end_to_end_mismatches": 540, "rate_float": 0.135091, "rate_chip": 0.132812, "agreement": 0.999023,
+        "f1": 0.995023, "rate_error": 0.000326,
         "agreement_end_to_end": 0.912109},
     },
     {
@@ -108,6 +111,7 @@ _LAYERS = [
         "verify": {"name": "voting_neurons.1", "spikes": 1872, "compared": 7680, "captured_mismatches": 0,
         "captured_ties": 0, "folded_mismatches": 0, "folded_ties": 0, "chip_mismatches": 12, "chip_spikes": 1837,
         "end_to_end_mismatches": 1385, "rate_float": 0.24375, "rate_chip": 0.239193, "agreement": 0.998437,
+        "f1": 0.994437, "rate_error": 0.000521,
         "agreement_end_to_end": 0.819661},
     },
 ]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from export.exporter import model_spikes
-from export.verify import Tolerance, Verification, _findings, verify
+from export.reference import ReferenceRun
+from export.verify import LayerAgreement, Tolerance, Verification, _findings, verify
 from hw_targets.graph import Conv2d
 
 
@@ -105,3 +106,15 @@ def test_a_model_that_is_tied_agrees_with_either_label():
     tied, decided = np.array([[0.5, 0.5], [0.6, 0.4]]), np.array([[0.4, 0.6], [0.4, 0.6]])
     assert Verification([], tied, tied, decided).label_agreement == 0.5
     assert Verification([], decided, decided, tied).label_agreement == 0.0
+
+
+def test_shares_of_a_layer_by_hand():
+    layer = LayerAgreement("n")
+    model = np.array([[[1, 1, 0]], [[1, 0, 0]]], dtype=np.uint8)  # two steps, one clip, three neurons
+    forced = np.array([[[1, 0, 0]], [[1, 0, 1]]], dtype=np.uint8)
+    same = ReferenceRun({"n": model}, {"n": np.zeros(model.shape, bool)})
+    layer.count(model, same, same, forced, forced)
+    shown = layer.to_dict()
+    assert shown["agreement"] == pytest.approx(4 / 6)
+    assert shown["f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert shown["rate_error"] == pytest.approx((0 + 0.5 + 0.5) / 3)
