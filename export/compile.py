@@ -12,7 +12,7 @@ from export.losses import accept_losses, check_allowed
 from export.passes import lower
 from export.reference import run_graph
 from export.sources import Source
-from hw_targets.finding import CapacityError, Finding, UnsupportedError, refuse
+from hw_targets.finding import CapacityError, Finding, InputError, UnsupportedError, refuse
 from hw_targets.graph import LIF, Array, Conv2d, Graph, Linear
 
 
@@ -31,7 +31,8 @@ class Compiled:
     """A model in its static forms, with the cores it needs and what was noticed on the way.
 
     ``folded`` is the whole network after the passes, ``deployment`` what runs where; ``lossy`` names the neuron
-    layers that an allowed loss changed, ``allowed`` the codes that were used.
+    layers that an allowed loss changed, ``allowed`` the codes that were used. ``fine_tuned``: training chose the
+    integers, so that the chip must do exactly what the network does, and the graphs are but a view of it.
     """
 
     captured: Graph
@@ -41,6 +42,7 @@ class Compiled:
     findings: tuple[Finding, ...]
     lossy: frozenset[str] = frozenset()
     allowed: tuple[str, ...] = ()
+    fine_tuned: bool = False
 
     @property
     def chip(self) -> Any:
@@ -59,6 +61,7 @@ class Checked:
     findings: tuple[Finding, ...] = ()
     lossy: frozenset[str] = frozenset()
     allowed: tuple[str, ...] = ()
+    fine_tuned: bool = False
 
 
 def check_source(source: Source, example: Array, target: Any, options: Options) -> Checked:
@@ -82,6 +85,10 @@ def check_source(source: Source, example: Array, target: Any, options: Options) 
         checked.findings = tuple(in_order(findings + target.check(folded), captured, folded))
         return checked
     encoding = options.encoding or default_encoding(folded)
+    checked.fine_tuned = source.chip() is not None
+    if checked.fine_tuned and encoding != default_encoding(folded):
+        wrong = f"input encoding {encoding!r} for a network that was fine-tuned on another"
+        raise InputError(Finding("E466", "error", "input", wrong, repr(default_encoding(folded)), fix="leave it out"))
     host, part, lost = split_input(folded, encoding)
     findings += lost + target.check(part)
     part, findings, lossy, used = accept_losses(part, findings, options.allowed)
@@ -160,6 +167,7 @@ def compile_source(source: Source, example: Array, target: Any, options: Options
         checked.findings,
         checked.lossy,
         checked.allowed,
+        checked.fine_tuned,
     )
 
 

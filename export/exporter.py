@@ -255,6 +255,7 @@ def _report(
         "bundle": None,
         "allowed": list(compiled.allowed),
         "lossy": sorted(compiled.lossy),
+        "fine_tuned": compiled.fine_tuned,
         "arguments": provenance.arguments,
         "proved_on": provenance.proved_on,
         "findings": [finding.to_dict() for finding in findings],

@@ -49,8 +49,11 @@ def _compared(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
     clips = load_vectors(folder, "inputs.npz", "clips")["clips"]
     captured, folded = load_graph(folder / "captured.npz"), load_graph(folder / "graph.npz")
     model = load_vectors(folder, "model.npz", *(node.name for node in captured.neurons()))
-    lossy = frozenset(str(name) for name in read_json(folder / "report.json", A_BUNDLE).get("lossy", []))
-    compiled = Compiled(captured, folded, load_deployment(folder), (), (), lossy)
+    report = read_json(folder / "report.json", A_BUNDLE)
+    lossy = frozenset(str(name) for name in report.get("lossy", []))
+    compiled = Compiled(
+        captured, folded, load_deployment(folder), (), (), lossy, fine_tuned=report.get("fine_tuned") is True
+    )
     try:
         verification = verify(compiled, [(clips, model, None)])
     except ValueError as error:

@@ -20,7 +20,7 @@ from hw_targets.finding import Finding
 from hw_targets.graph import Array, Graph
 from hw_targets.readout import group_rates
 
-INEXACT = ("E411", "E412")
+INEXACT = ("E411", "E412", "E415")
 """Codes that say: capturing or folding changed what the network does."""
 
 Run = tuple[Array, dict[str, Array], "Array | None"]
@@ -149,7 +149,7 @@ def verify(compiled: Compiled, runs: Iterable[Run], tolerance: Tolerance | None 
     known = np.concatenate(labels) if len(labels) == len(rates) else None
     model_rates, folded_rates, chip_rates = (np.concatenate(column) for column in zip(*rates, strict=True))
     result = Verification(list(layers.values()), model_rates, folded_rates, chip_rates, known)
-    result.findings += _findings(result, tolerance, compiled.lossy)
+    result.findings += _findings(result, tolerance, compiled.lossy, fine_tuned=compiled.fine_tuned)
     return result
 
 
@@ -199,7 +199,13 @@ def _tied(run: ReferenceRun, name: str, model: Array) -> int:
     return int(np.count_nonzero((run.spikes[name] != model) & run.ties[name]))
 
 
-def _findings(result: Verification, tolerance: Tolerance, lossy: frozenset[str] = frozenset()) -> Iterator[Finding]:
+def _findings(
+    result: Verification,
+    tolerance: Tolerance,
+    lossy: frozenset[str] = frozenset(),
+    *,
+    fine_tuned: bool = False,
+) -> Iterator[Finding]:
     for layer in result.layers:
         compared = max(layer.compared, 1)
         rate = layer.spikes / compared
@@ -212,6 +218,9 @@ def _findings(result: Verification, tolerance: Tolerance, lossy: frozenset[str] 
                 "between 0 and 100 %",
                 fix="a silent or saturated layer makes any comparison look perfect: use other clips, or train on",
             )
+        if fine_tuned:
+            yield from _other_integers(layer, compared)
+            continue
         yield from _inexact(layer, compared, layer.name in lossy)
         agreement = 1 - layer.chip_mismatches / compared
         if agreement < tolerance.chip_agreement:
@@ -236,6 +245,14 @@ def _findings(result: Verification, tolerance: Tolerance, lossy: frozenset[str] 
             f"{tolerance.label_agreement - result.label_agreement:.2%}",
             "train longer: clips near the decision boundary flip first",
         )
+
+
+def _other_integers(layer: LayerAgreement, compared: int) -> Iterator[Finding]:
+    """Report spikes in which the chip differs from a network that was trained on the chip's own integers."""
+    if layer.chip_mismatches:
+        found = f"{layer.chip_mismatches} of {compared} spikes differ from the fine-tuned network"
+        fix = "its forward pass is the chip's arithmetic: please report it"
+        yield Finding("E415", "error", layer.name, found, "0", str(layer.chip_mismatches), fix)
 
 
 def _inexact(layer: LayerAgreement, compared: int, lossy: bool) -> Iterator[Finding]:

@@ -137,18 +137,24 @@ def _events(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="events of a folder of videos (`neuroemo events DIR`)")
-    parser.add_argument(
-        "--model",
-        default="0.4snn",
-        help=MODELS,
-    )
+    parser.add_argument("--data", type=Path, help="events of a folder of videos (`neuroemo events DIR`)")
+    parser.add_argument("--model", default="0.4snn", help=MODELS)
     parser.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder; a run in it continues")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, help="(default 12; 3 with --qat)")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--learning-rate", type=float, help="(default 0.01; 0.003 with --qat)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1: reproducible anywhere)")
     parser.add_argument("--plain-sgd", action="store_true", help="do not scale gradients to the length of each layer")
+    parser.add_argument(
+        "--qat",
+        type=int,
+        choices=range(3, 9),
+        metavar="BITS",
+        help="fine-tune with weights of 3..8 bits, in the chip's own arithmetic",
+    )
+    parser.add_argument(
+        "--start", type=Path, help="trained checkpoint to fine-tune (default: train --model first, in OUTPUT/float)"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 

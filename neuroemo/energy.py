@@ -39,6 +39,7 @@ def measure_energy(
     from neuroemo.profiling import count_operations, load_prices, merge_counts, reproduce_table2
     from neuroemo.profiling.energy import compare_twins, energy_of
     from neuroemo.training.checkpoint import load_model
+    from neuroemo.training.quantized import chip_of
 
     network, description = load_model(checkpoint)
     store = pipeline.open_data(data, description.events)
@@ -46,7 +47,8 @@ def measure_energy(
     batches = list(pipeline.batches_of(store, indices))
     prices = load_prices("cmos45")
     deployed = merge_counts(_deployed(network, description, batches))
-    trained = count_operations(network, _tensors(batches))
+    # A network that was fine-tuned on the chip's grid is what runs there; it has no other form to count.
+    trained = deployed if chip_of(network) is not None else count_operations(network, _tensors(batches))
     twin = _twin_counts(description.spec, batches)
     snn, ann = energy_of(deployed, prices, precision), energy_of(twin, prices, precision)
     comparison = compare_twins(snn, ann)
@@ -114,11 +116,15 @@ def _deployed(network: Any, description: Any, batches: list[Array]) -> Iterator[
     """Yield the counts of each batch on the chip: the spikes of the fixed-point simulator times their fan-out."""
     from export.exporter import compile_model
     from hw_targets.registry import get_target
+    from neuroemo.training.quantized import chip_of
 
     target = get_target("loihi2")
-    chip = compile_model(
-        network, batches[0], target, dt_us=description.dt_us, first_frame=description.spec.first_frame
-    ).chip
+    chip = (
+        chip_of(network)
+        or compile_model(
+            network, batches[0], target, dt_us=description.dt_us, first_frame=description.spec.first_frame
+        ).chip
+    )
     for clips in batches:
         yield count_chip_run(chip, clips, target.simulate(chip, clips).spikes)
 

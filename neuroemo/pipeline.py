@@ -54,7 +54,7 @@ def train_network(
     """Train a named network on a store and score it on the test split, beside chance and the mean-frame baseline."""
     from neuroemo.datasets.store import ClipStore
     from neuroemo.models.emotion import spec_by_name
-    from neuroemo.training import baseline, loop
+    from neuroemo.training import loop
     from neuroemo.training.checkpoint import TRAINING, load_model
     from neuroemo.training.evaluation import evaluate
 
@@ -94,12 +94,74 @@ def train_network(
         "seconds": time.monotonic() - started,
         "history": history,
         "test": evaluate(network, description.spec, store, store.indices("test")).to_dict(),
+        **_baselines(store),
+    }
+    write_json(out / TRAINING, result)
+    return result
+
+
+def fine_tune_network(
+    start: Path | None,
+    model: str,
+    data: Path | None,
+    out: Path,
+    bits: int,
+    common: dict[str, Any],
+    asked: dict[str, Any],
+    progress: Progress = quiet_progress,
+) -> dict[str, Any]:
+    """Fine-tune a checkpoint with ``bits`` per weight and score it beside the float network it came from.
+
+    Without ``start`` the float network ``model`` is trained first, in ``out``/float. ``common`` and ``asked`` are
+    entries of ``TrainSettings``; ``asked`` (epochs, learning rate) goes to the fine-tuning alone.
+    """
+    from neuroemo.datasets.store import ClipStore
+    from neuroemo.training import fine_tune
+    from neuroemo.training.checkpoint import TRAINING, load_model, trained_on
+    from neuroemo.training.evaluation import evaluate
+    from neuroemo.training.loop import TrainSettings
+
+    if start is None:
+        if data is None:
+            fix = "say which events to train on, or which checkpoint to fine-tune: --data FILE.h5 or --start DIR"
+            raise InputError(Finding("E080", "error", "--data", "is missing", fix=fix))
+        start = out / "float"
+        train_network(model, data, start, TrainSettings(**common), progress)
+    store = ClipStore.open(data or trained_on(start))
+    chosen = {"epochs": fine_tune.EPOCHS, "learning_rate": fine_tune.LEARNING_RATE} | asked
+    settings = TrainSettings(**common, **chosen)
+    started = time.monotonic()
+    history = fine_tune.fine_tune(
+        start, store, out, bits, settings, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}")
+    )
+    network, description = load_model(out)
+    before, _ = load_model(start)
+    indices = store.indices("test")
+    result = {
+        "ok": True,
+        "checkpoint": str(out),
+        "start": str(start),
+        "bits": bits,
+        "data": str((data or trained_on(start)).resolve()),
+        "settings": asdict(settings),
+        "seconds": time.monotonic() - started,
+        "history": history,
+        "test": evaluate(network, description.spec, store, indices).to_dict(),
+        "float": evaluate(before, description.spec, store, indices).to_dict(),
+        **_baselines(store),
+    }
+    write_json(out / TRAINING, result)
+    return result
+
+
+def _baselines(store: ClipStore) -> dict[str, Any]:
+    from neuroemo.training import baseline
+
+    return {
         "trivial": baseline.mean_frame_baseline(store).to_dict(),
         "linear_events": baseline.summed_events_baseline(store).to_dict(),
         "chance": baseline.majority_baseline(store).to_dict(),
     }
-    write_json(out / TRAINING, result)
-    return result
 
 
 def evaluate_checkpoint(

@@ -106,15 +106,25 @@ def _events_of_folder(args: Namespace, console: Console, settings: Any) -> dict[
 
 
 def train(args: Namespace, console: Console) -> int:
-    """Train a network."""
-    from neuroemo.pipeline import train_network
+    """Train a network, or fine-tune one on a chip's grid."""
+    from neuroemo.pipeline import fine_tune_network, train_network
     from neuroemo.training.loop import TrainSettings
 
-    settings = TrainSettings(
-        args.epochs, args.batch, args.learning_rate, seed=args.seed, layerwise=not args.plain_sgd, threads=args.threads
-    )
+    common = {"seed": args.seed, "layerwise": not args.plain_sgd, "threads": args.threads, "batch": args.batch}
+    asked = {"epochs": args.epochs, "learning_rate": args.learning_rate}
+    given = {name: value for name, value in asked.items() if value is not None}
     with console.progress(f"train {args.model}") as progress:
-        result = train_network(args.model, args.data, args.output, settings, progress)
+        if args.qat is None:
+            if args.start is not None or args.data is None:
+                name = "--start" if args.data is not None else "--data"
+                found = "means nothing without --qat" if args.start is not None else "is missing"
+                raise InputError(Finding("E019", "error", name, found, fix="see `neuroemo train --help`"))
+            settings = TrainSettings(**common, **given)
+            result = train_network(args.model, args.data, args.output, settings, progress)
+        else:
+            result = fine_tune_network(
+                args.start, args.model, args.data, args.output, args.qat, common, given, progress
+            )
     low, high = result["test"]["interval_95"]
     console.show(
         result,
@@ -190,12 +200,30 @@ def reproduce(args: Namespace, console: Console) -> int:
 
 
 def report(args: Namespace, console: Console) -> int:
-    """Write report.html anew from report.json."""
+    """Write the pages anew from report.json: of a demo, or of a bundle."""
+    from export.storage import read_json
     from neuroemo.report.html import write_report
 
-    write_report(args.folder / "report.json", args.folder / "report.html")
-    console.show({"ok": True, "report": str(args.folder / "report.html")}, f"wrote {args.folder / 'report.html'}")
+    path, page = args.folder / "report.json", args.folder / "report.html"
+    written = [page]
+    if "stage" in read_json(path, "the report of a demo or of a bundle"):
+        written += _bundle_pages(args.folder)
+    else:
+        write_report(path, page)
+    listed = [str(file) for file in written]
+    console.show({"ok": True, "report": str(page), "written": listed}, f"wrote {', '.join(listed)}")
     return 0
+
+
+def _bundle_pages(folder: Path) -> list[Path]:
+    from export.page import model_card, page_html, report_markdown
+    from export.storage import read_json
+
+    told = read_json(folder / "report.json", "the report of a bundle")
+    pages = {"report.html": page_html(told), "report.md": report_markdown(told), "MODEL_CARD.md": model_card(told)}
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in pages if name != "report.html"]
 
 
 def _refuse_existing(path: Path, force: bool) -> None:

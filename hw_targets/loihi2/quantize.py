@@ -90,7 +90,7 @@ def _layer(
             neuron.name,
             f"threshold mantissa {threshold} at scale {scale:.3g}",
             "at least 1",
-            fix="the threshold is tiny beside the largest weight: rescale the layer",
+            fix="the threshold is tiny beside the largest weight: fine-tune with --qat, or rescale the layer",
         )
     where = (
         {

@@ -134,7 +134,10 @@ def _checkpoint(path: Path, options: ModelOptions) -> LoadedModel:
 
 def _source_of(network: nn.Module, dt_us: float | None, first_frame: Any) -> Source:
     from export.sources import ModuleSource
+    from neuroemo.training.quantized import QuantizedNetwork, QuantizedSource
 
+    if isinstance(network, QuantizedNetwork):
+        return QuantizedSource(network)
     return ModuleSource(network, dt_us, first_frame)
 
 

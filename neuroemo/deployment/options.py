@@ -70,7 +70,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
 
 
 def _compiling(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weight-bits", type=int, default=8, choices=range(3, 9), metavar="3..8")
+    parser.add_argument("--weight-bits", type=int, choices=range(3, 9), metavar="3..8", help="(default 8)")
     parser.add_argument(
         "--input-encoding",
         choices=("graded", "host", "spikes"),

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """How to export, and on which clips to prove it; ``limit`` None lets the size of the network decide."""
+    """How to export, and on which clips to prove it.
+
+    ``limit`` None lets the size of the network decide, ``weight_bits`` None means 8, or those it was fine-tuned with.
+    """
 
     target: str = "loihi2"
     data: Path | None = None
     split: str | None = None
     limit: int | None = None
     input_encoding: Literal["graded", "host", "spikes"] | None = None
-    weight_bits: int = 8
+    weight_bits: int | None = None
     calibrate: bool = False
     allow: tuple[str, ...] = ()
     tolerance: Tolerance | None = None
@@ -65,7 +68,7 @@ def export_network(
         model.source,
         _counted(batches, total, progress),
         settings.target,
-        Options(settings.weight_bits, settings.input_encoding, allowed),
+        Options(_weight_bits(model, settings), settings.input_encoding, allowed),
         out=out,
         calibrate=settings.calibrate,
         tolerance=settings.tolerance,
@@ -74,6 +77,27 @@ def export_network(
         log=log,
     )
     return result.to_dict()
+
+
+def _weight_bits(model: LoadedModel, settings: ExportSettings) -> int:
+    """Return the bits per weight.
+
+    Raises:
+        InputError: the network was fine-tuned with other bits, or for another target.
+    """
+    grid = None if model.description is None else model.description.qat
+    if grid is None:
+        return settings.weight_bits or 8
+    findings = []
+    if settings.weight_bits not in (None, grid.bits):
+        found = f"--weight-bits {settings.weight_bits}"
+        findings.append(Finding("E662", "error", model.name, found, f"{grid.bits}, with which it was fine-tuned"))
+    if settings.target != grid.target:
+        found = f"--target {settings.target}"
+        findings.append(Finding("E663", "error", model.name, found, f"{grid.target}, for which it was fine-tuned"))
+    if findings:
+        raise InputError(findings)
+    return grid.bits
 
 
 def _refuse_existing(out: Path | None, force: bool) -> None:
@@ -102,7 +126,7 @@ def check_network(model: LoadedModel, target: str, settings: ExportSettings) -> 
     chosen = get_target(target)
     example = made_clips(model).array[:, :2]
     checked = check_source(
-        model.source, example, chosen, Options(settings.weight_bits, settings.input_encoding, settings.allow)
+        model.source, example, chosen, Options(_weight_bits(model, settings), settings.input_encoding, settings.allow)
     )
     code = refusal_code(checked.findings)
     findings = [finding.to_dict() for finding in chain(model.notes, checked.findings)]

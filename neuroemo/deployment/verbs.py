@@ -161,6 +161,11 @@ def _export_text(result: dict[str, Any], out: Path) -> str:
         f"{verdict} on {result['proved_on']}: {check['label_agreement']:.1%} of labels agree, "
         f"mean rate error {check['rate_error_mean']:.4f}{accuracy}"
     )
+    place = result["placement"]
+    if place and "chips" in place:
+        chips = f"{place['chips']} chip{'s' if place['chips'] > 1 else ''} of {place['cores_per_chip']}"
+        held = f"{place['neurons']:,} neurons, {place['weight_bytes']:,} bytes of weights"
+        lines.append(f"{place['cores']} cores ({chips}), {held}")
     if result["dry_run"]:
         lines.append(f"nothing written (--dry-run); it would be {out}/")
     else:

@@ -1,12 +1,14 @@
 """Checkpoints: a folder with ``model.safetensors`` and ``model.json``; nothing in it can run code.
 
 ``training.json`` says what it was trained on and how that went. ``last.safetensors`` holds what a resumed
-training needs, in one file, so that a kill between two writes cannot mix two epochs.
+training needs, in one file, so that a kill between two writes cannot mix two epochs. A network that was
+fine-tuned on a chip's grid has the entry ``qat`` in ``model.json``: the numbers of each layer's grid.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,26 +27,94 @@ if TYPE_CHECKING:
 SCHEMA = 1
 WEIGHTS, DESCRIPTION, LAST = "model.safetensors", "model.json", "last.safetensors"
 TRAINING = "training.json"
+METADATA = "neuroemo"
+"""Where ``model.safetensors`` holds its description too, so that the file can travel alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGrid:
+    """What the target's quantiser chose for one layer, and fine-tuning keeps.
+
+    ``scale``: synaptic units per 1.0; ``payload``: the integer of an input spike; ``threshold``: its mantissa;
+    decays in 1/4096 per step.
+    """
+
+    name: str
+    scale: float
+    payload: int
+    threshold: int
+    voltage_decay: int
+    current_decay: int
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no quantiser makes.
+
+        Raises:
+            ValueError: with the name of the field.
+        """
+        if not isinstance(self.name, str):
+            raise ValueError(f"name {self.name!r}")
+        if type(self.scale) not in (int, float) or not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale {self.scale!r}")
+        fields = (
+            ("payload", 1, 2**16),
+            ("threshold", 0, 2**17),
+            ("voltage_decay", 0, 4096),
+            ("current_decay", 0, 4096),
+        )
+        for field, least, most in fields:
+            value = getattr(self, field)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{field} {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """The grid a network was fine-tuned on: weight bits, target, and one entry per layer in data-flow order."""
+
+    bits: int
+    target: str
+    layers: tuple[LayerGrid, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the grid as a JSON-ready dictionary."""
+        return asdict(self) | {"layers": [asdict(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], where: str) -> Quantization:
+        """Rebuild what ``to_dict`` made; what is missing, unknown or out of range is an InputError."""
+        try:
+            bits, target, layers = data["bits"], data["target"], data["layers"]
+            if type(bits) is not int or not 2 <= bits <= 8 or not isinstance(target, str):
+                raise ValueError(f"{bits!r} bits for {target!r}")
+            return cls(bits, target, tuple(LayerGrid(**layer) for layer in layers))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(Finding("E083", "error", where, f"not the grid of a chip: {error!r}")) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a network was made for: its spec, how its events were made, its classes and the step length."""
+    """What a network was made for: its spec, how its events were made, its classes and the step length.
+
+    ``qat`` is the grid of a network that was fine-tuned with quantisation, None for a float network.
+    """
 
     spec: EmotionSpec
     events: FrameDiffSettings
     classes: tuple[str, ...]
     dt_us: float
+    qat: Quantization | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the description as a JSON-ready dictionary."""
+        """Return the description as a JSON-ready dictionary; a float network has no entry ``qat``."""
+        grid = {} if self.qat is None else {"qat": self.qat.to_dict()}
         return {
             "schema": SCHEMA,
             "spec": self.spec.to_dict(),
             "events": asdict(self.events),
             "classes": list(self.classes),
             "dt_us": self.dt_us,
-        }
+        } | grid
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str) -> Description:
@@ -59,6 +129,7 @@ class Description:
                 FrameDiffSettings(**data["events"]),
                 tuple(str(name) for name in data["classes"]),
                 float(data["dt_us"]),
+                None if data.get("qat") is None else Quantization.from_dict(data["qat"], where),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(Finding("E070", "error", where, f"not a checkpoint description: {error!r}")) from error
@@ -67,24 +138,44 @@ class Description:
 def save_model(folder: Path, network: nn.Module, description: Description) -> None:
     """Write weights and description, each aside first and then renamed."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / WEIGHTS, {name: value for name, value in network.state_dict().items()})
+    told = json.dumps(description.to_dict(), sort_keys=True)
+    save_tensors(folder / WEIGHTS, dict(network.state_dict()), {METADATA: told})
     write_json(folder / DESCRIPTION, description.to_dict())
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Description]:
-    """Build the network of a checkpoint folder and load its weights, in evaluation mode.
+    """Build the network of a checkpoint folder, or of its weight file alone, and load its weights, to be evaluated.
+
+    A checkpoint with a grid (``Description.qat``) becomes a ``quantized.QuantizedNetwork``.
 
     Raises:
         InputError: a file is missing or damaged, a weight is NaN, missing, unknown or of another shape.
+        CapacityError: quantised weights whose synaptic sums can overflow.
     """
-    description = Description.from_dict(
-        read_json(folder / DESCRIPTION, "a checkpoint folder written by `neuroemo train`"),
-        str(folder / DESCRIPTION),
-    )
-    tensors, _ = load_tensors(folder / WEIGHTS)
+    weights, (tensors, description) = folder / WEIGHTS, _read(folder)
+    if description.qat is not None:
+        from neuroemo.training.quantized import load_quantized
+
+        return load_quantized(description, tensors, str(weights)).eval(), description
     network = build_network(description.spec)
-    load_weights(network, tensors, str(folder / WEIGHTS))
+    load_weights(network, tensors, str(weights))
     return network.eval(), description
+
+
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], Description]:
+    """Read weights and description of a checkpoint folder, or of its weight file alone."""
+    if not folder.is_file():
+        told = read_json(folder / DESCRIPTION, "a checkpoint folder written by `neuroemo train`")
+        description = Description.from_dict(told, str(folder / DESCRIPTION))
+        return load_tensors(folder / WEIGHTS)[0], description
+    tensors, metadata = load_tensors(folder)
+    try:
+        told = dict(json.loads(metadata[METADATA]))
+    except (KeyError, ValueError, TypeError) as error:
+        found = "weights that do not say which network they belong to"
+        fix = "for a network of your own: `package.module:factory --weights FILE`"
+        raise InputError(Finding("E029", "error", str(folder), found, "a file of `neuroemo train`", fix=fix)) from error
+    return tensors, Description.from_dict(told, str(folder))
 
 
 def load_weights(network: nn.Module, tensors: dict[str, torch.Tensor], where: str) -> None:

@@ -93,7 +93,7 @@ def train(
     """
     import torch
 
-    _check_fit(spec, store)
+    check_fit(spec, store)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     network = build_network(spec)
@@ -111,7 +111,7 @@ def train(
         schedule.step()
         validation = evaluate(network, spec, store, store.indices("val"))
         history.append({"epoch": len(history) + 1, "loss": loss, "validation": validation.to_dict()})
-        if _rank(history[-1]) == max(_rank(entry) for entry in history):
+        if rank(history[-1]) == max(rank(entry) for entry in history):
             save_model(out, network, description)
         remember(out, identity, network, optimiser, schedule, random, history)
     return history
@@ -200,11 +200,13 @@ def augment(clips: Array, random: np.random.Generator, shift: int) -> Array:
     return result
 
 
-def _rank(entry: dict[str, Any]) -> tuple[float, float]:
+def rank(entry: dict[str, Any]) -> tuple[float, float]:
+    """Return what makes an epoch better than another: validation accuracy, then a lower loss."""
     return entry["validation"]["accuracy"], -entry["validation"]["steps"]["loss"][-1]
 
 
-def _check_fit(spec: EmotionSpec, store: ClipStore) -> None:
+def check_fit(spec: EmotionSpec, store: ClipStore) -> None:
+    """Raise InputError, with everything at once, unless the clips of ``store`` fit the network of ``spec``."""
     findings = []
     for name, wanted, found in (
         ("frame size", spec.size, store.settings.size),
