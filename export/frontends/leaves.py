@@ -7,6 +7,7 @@ recognised by class name, because frameworks wrap torch's own (``spikingjelly...
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -42,6 +43,24 @@ class PartlyCaptured(UnsupportedError):
         super().__init__(findings)
         self.nodes = tuple(nodes)
         self.order = tuple(order)
+
+
+def copy_for_watching(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of ``model`` on the CPU, in evaluation mode; the model itself is not touched.
+
+    State that a training step left behind belongs to a graph of gradients, which no deep copy can follow: the copy
+    gets its values alone. A neuron's GPU kernel is replaced by plain torch.
+    """
+    left: dict[int, Any] = {}
+    for module in model.modules():
+        for value in (*vars(module).values(), *getattr(module, "_memories", {}).values()):
+            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                left[id(value)] = value.detach().clone()
+    copied = copy.deepcopy(model, left).eval().cpu()
+    for module in copied.modules():
+        if isinstance(getattr(module, "backend", None), str):
+            module.backend = "torch"
+    return copied
 
 
 def check_example(example: torch.Tensor) -> None:

@@ -16,7 +16,6 @@ step from the state that it returned before. A model that keeps state elsewhere 
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Iterator
@@ -26,7 +25,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from export.frontends.leaves import build_graph, check_example, follow_chain, leaf_nodes, stacked, unused
+from export.frontends.leaves import (
+    build_graph,
+    check_example,
+    copy_for_watching,
+    follow_chain,
+    leaf_nodes,
+    stacked,
+    unused,
+)
 from export.frontends.norse_neurons import (
     CONTAINERS,
     OVER_TIME,
@@ -163,7 +170,7 @@ def _state_parameter(model: nn.Module) -> str | None:
 
 def _watched(model: nn.Module, example: torch.Tensor, stepwise: bool) -> Run:
     """Run a fresh copy of the model in evaluation mode and record calls and states."""
-    model = copy.deepcopy(model).eval()
+    model = copy_for_watching(model)
     states: dict[int, StateUse] = {}
 
     def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

@@ -7,7 +7,6 @@ hard reset to v_reset within the step, or v -= v_threshold where v_reset is None
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -16,6 +15,7 @@ from export.frontends.leaves import (
     PartlyCaptured,
     build_graph,
     check_example,
+    copy_for_watching,
     follow_chain,
     leaf_nodes,
     stacked,
@@ -49,7 +49,7 @@ def capture(
         InputError: the example is not [T, N, ...] or not finite, or the model itself fails on it.
     """
     check_example(example)
-    model = copy.deepcopy(model).eval()
+    model = copy_for_watching(model)
     _reset(model)
     try:
         trace = watch_forward(model, example, _is_leaf)

@@ -198,6 +198,19 @@ def test_model_is_left_as_it_was():
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_a_model_in_the_middle_of_its_training_is_captured_and_left_alone():
+    model, x = STYLES["sequential"]().train(), example()
+    loss = model(x).sum()  # its state now belongs to a graph of gradients
+    before = [m.v for m in model.modules() if isinstance(m, neuron.LIFNode)]
+    assert all(v.grad_fn is not None for v in before)
+    graph, spikes = capture(model, x)
+    for name, wanted in run_graph(graph, x.numpy()).spikes.items():
+        np.testing.assert_array_equal(spikes[name], wanted)
+    assert [m.v for m in model.modules() if isinstance(m, neuron.LIFNode)] == before
+    loss.backward()
+    assert model[0].weight.grad is not None
+
+
 def test_left_over_state_does_not_leak_into_the_capture():
     model, x = STYLES["sequential"](), example()
     clean = capture(model, x, dt_us=1000.0)[1]
