@@ -85,8 +85,6 @@ def synapse_of(graph: Graph) -> dict[Any, str]:
 
 
 def _chip_layer(layer: Any, placed: Any, synapse: Any) -> dict[str, Any]:
-    rows = layer.weight.reshape(layer.weight.shape[0], -1)
-    worst = max(np.clip(rows, 0, None).sum(axis=1).max(), -np.clip(rows, None, 0).sum(axis=1).min())
     conv = layer.kind == "conv"
     return {
         "name": layer.name,
@@ -104,7 +102,7 @@ def _chip_layer(layer: Any, placed: Any, synapse: Any) -> dict[str, Any]:
         "voltage_decay": layer.voltage_decay,
         "current_decay": layer.current_decay,
         "bias_max": int(np.abs(layer.bias).max(initial=0)),
-        "worst_sum": int(worst) * layer.payload,
+        "worst_sum": layer.largest_sum,
         "zero_weights": float((layer.weight == 0).mean()),
         "cores": placed.cores,
         "placement": placed.to_dict() if hasattr(placed, "to_dict") else None,

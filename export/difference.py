@@ -208,7 +208,7 @@ def _layer(a: Any, b: Any, one: _Bundle, two: _Bundle) -> dict[str, Any]:
     """Return what differs between two layers: arrays counted, everything else as it is."""
     arrays: dict[str, dict[str, Any]] = {}
     changes: list[dict[str, Any]] = []
-    for item in fields(b):
+    for item in (item for item in fields(b) if item.init):
         left, right = getattr(a, item.name), getattr(b, item.name)
         if isinstance(right, np.ndarray):
             arrays[item.name] = _array(left, right)

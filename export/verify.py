@@ -54,8 +54,8 @@ class LayerAgreement:
     end_to_end_mismatches: int = 0
     forced_spikes: int = 0
     spikes_in_both: int = 0
-    rate_error_sum: float = 0.0
-    rates_compared: int = 0
+    count_errors: int = 0
+    steps_compared: int = 0
 
     def count(self, model: Array, replay: ReferenceRun, fold: ReferenceRun, forced: Array, free: Array) -> None:
         """Add one batch: the spikes [T, N, ...] of the model and of every other world in this layer."""
@@ -71,8 +71,8 @@ class LayerAgreement:
         self.chip_spikes += _total(free)
         self.end_to_end_mismatches += _differ(free, model)
         counts = forced.sum(axis=0, dtype=np.int64) - model.sum(axis=0, dtype=np.int64)
-        self.rate_error_sum += float(np.abs(counts).sum()) / model.shape[0]
-        self.rates_compared += int(counts.size)
+        self.count_errors += int(np.abs(counts).sum())
+        self.steps_compared += int(counts.size) * model.shape[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts and the shares derived from them.
@@ -86,7 +86,7 @@ class LayerAgreement:
             "rate_chip": self.chip_spikes / compared,
             "agreement": 1 - self.chip_mismatches / compared,
             "f1": 2 * self.spikes_in_both / max(self.spikes + self.forced_spikes, 1),
-            "rate_error": self.rate_error_sum / max(self.rates_compared, 1),
+            "rate_error": self.count_errors / max(self.steps_compared, 1),
             "agreement_end_to_end": 1 - self.end_to_end_mismatches / compared,
         }
 

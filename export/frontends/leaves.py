@@ -59,7 +59,7 @@ def copy_for_watching(model: torch.nn.Module) -> torch.nn.Module:
     copied = copy.deepcopy(model, left).eval().cpu()
     for module in copied.modules():
         if isinstance(getattr(module, "backend", None), str):
-            module.backend = "torch"
+            module.backend = "torch"  # type: ignore[assignment]
     return copied
 
 

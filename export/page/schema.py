@@ -66,7 +66,7 @@ _AGREEMENT = {
     "compared": "count", "spikes?": "count", "rate_float?": "fraction", "rate_chip?": "fraction",
     "agreement?": "fraction", "f1?": "fraction", "rate_error?": "fraction", "agreement_end_to_end?": "fraction",
     "captured_mismatches?": "count", "forced_spikes?": "count", "spikes_in_both?": "count",
-    "rate_error_sum?": "amount", "rates_compared?": "count",
+    "count_errors?": "count", "steps_compared?": "count",
     "captured_ties?": "count", "folded_mismatches?": "count", "folded_ties?": "count", "chip_mismatches?": "count",
     "chip_spikes?": "count", "end_to_end_mismatches?": "count",
 }  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hw_targets.graph import Array, Pair, Shape
+from hw_targets.loihi2.scale import worst_sum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,7 +16,8 @@ class ChipLayer:
     ``weight`` int64 [C_out, C_in/groups, kH, kW] or [N_out, N_in]; ``bias`` int64 per output channel, added
     at every step; ``threshold`` the mantissa vThMant (the neuron fires when v > threshold << 6);
     ``current_decay``, ``voltage_decay`` in 1/4096 per step (4096: no memory). ``scale`` is how many synaptic
-    units make 1.0 of the float network, ``payload`` the integer that one input spike carries.
+    units make 1.0 of the float network, ``payload`` the integer that one input spike carries, ``largest_sum`` the
+    largest magnitude that a synaptic sum can reach.
     """
 
     name: str
@@ -33,6 +35,11 @@ class ChipLayer:
     groups: int = 1
     scale: float = 1.0
     payload: int = 1
+    largest_sum: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        """Work out once how large a synaptic sum can become, whatever the input."""
+        object.__setattr__(self, "largest_sum", worst_sum(self.weight) * self.payload)
 
     @property
     def neurons(self) -> int:

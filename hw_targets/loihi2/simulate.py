@@ -25,7 +25,6 @@ from hw_targets.finding import CapacityError, Finding, InputError
 from hw_targets.graph import Array
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.limits import ACTIVATION_MAX
-from hw_targets.loihi2.quantize import worst_sum
 
 V_MAX = 2**23 - 1
 
@@ -79,7 +78,8 @@ def encode_input(chip: ChipGraph, clips: Array) -> Array:
         )
     spikes = clips[1:] if chip.first_frame == "float" else clips
     if not ((spikes == 0) | (spikes == 1)).all():
-        findings.append(Finding("E052", "error", "clips", "values other than 0 and 1 in the spike steps"))
+        fix = "binarise the spikes; a gray first frame needs --first-frame float (first_frame='float')"
+        findings.append(Finding("E052", "error", "clips", "values other than 0 and 1 in the spike steps", fix=fix))
     if chip.first_frame == "float" and ((clips[0] < 0) | (clips[0] > 1)).any():
         findings.append(
             Finding("E053", "error", "clips", f"gray values {clips[0].min():g} to {clips[0].max():g}", "0 to 1")
@@ -138,7 +138,7 @@ def refuse_overflow(chip: ChipGraph) -> None:
     findings = [
         _overflow(layer, worst, "could reach")
         for layer in chip.layers
-        if (worst := worst_sum(layer.weight) * layer.payload) > ACTIVATION_MAX.value
+        if (worst := layer.largest_sum) > ACTIVATION_MAX.value
     ]
     if findings:
         raise CapacityError(findings)
@@ -155,7 +155,7 @@ def synaptic_sums(layer: ChipLayer, values: Array) -> Array:
     import torch
     import torch.nn.functional as F
 
-    worst = worst_sum(layer.weight) * layer.payload
+    worst = layer.largest_sum
     if worst >= 2**24:
         raise CapacityError(_overflow(layer, worst, "could reach"))
     # No partial sum can reach 2^24, so every one is exact in float32.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,12 +62,28 @@ class Service:
         pass
 
 
+def import_lava() -> None:
+    """Import Lava although this process may have used multiprocessing before.
+
+    Lava chooses "fork" for the whole process when it is imported, and fails when anybody chose earlier. Nothing is
+    started here, so the choice does not matter.
+    """
+    choose = multiprocessing.set_start_method
+    multiprocessing.set_start_method = lambda *_, **__: None
+    try:
+        import lava.lib.dl.netx
+        import lava.lib.dl.slayer  # noqa: F401
+    finally:
+        multiprocessing.set_start_method = choose
+
+
 def run(path: Path, stream: np.ndarray, *, steps: int, samples: int, graded: bool) -> list[LayerTrace]:
     """Stream integers [samples * steps, ...] (C, H, W order) back to back through the netx file, layer by layer.
 
     Layer i (0-based) answers frame t at step t + i + 1, because each synapse hands on what it summed one
     step earlier; the traces are shifted back by that much.
     """
+    import_lava()
     from lava.lib.dl import netx
     from lava.magma.core.process.process import ProcessServer
 

@@ -16,6 +16,7 @@ import torch
 from hw_targets.graph import Pair
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.simulate import encode_input
+from tests.hw_targets.lava_in_process import import_lava
 
 UNIT = 64
 """Synaptic units per 1.0 of slayer's floats."""
@@ -42,6 +43,7 @@ class IntegerBias(torch.nn.Module):
 
 def slayer_blocks(chip: ChipGraph) -> list[torch.nn.Module]:
     """Return input, flatten, convolution and dense blocks, in the order of the netx file; no step between them."""
+    import_lava()
     from lava.lib.dl import slayer
 
     blocks: list[torch.nn.Module] = [slayer.block.cuba.Input(delay_shift=False)]
@@ -55,6 +57,7 @@ def slayer_blocks(chip: ChipGraph) -> list[torch.nn.Module]:
 
 
 def _block(layer: ChipLayer) -> torch.nn.Module:
+    import_lava()
     from lava.lib.dl import slayer
 
     neuron = {

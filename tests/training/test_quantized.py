@@ -145,7 +145,8 @@ def test_starts_on_the_integers_of_the_quantiser(bits):
     for ours, theirs in zip(made.to_chip().layers, wanted.layers, strict=True):
         np.testing.assert_array_equal(ours.weight, theirs.weight)
         np.testing.assert_array_equal(ours.bias, theirs.bias)
-        assert replace(ours, weight=0, bias=0).__repr__() == replace(theirs, weight=0, bias=0).__repr__()
+        nothing = {"weight": np.zeros((1, 1), int), "bias": 0}
+        assert repr(replace(ours, **nothing)) == repr(replace(theirs, **nothing))
 
 
 def test_a_rounding_tie_that_float32_decides_otherwise_starts_as_the_quantiser_says():
@@ -377,7 +378,8 @@ def test_what_is_saved_comes_back(tmp_path, checkpoint):
     for ours, theirs in zip(made.to_chip().layers, back.to_chip().layers, strict=True):
         np.testing.assert_array_equal(ours.weight, theirs.weight)
         np.testing.assert_array_equal(ours.bias, theirs.bias)
-        assert replace(ours, weight=0, bias=0).__repr__() == replace(theirs, weight=0, bias=0).__repr__()
+        nothing = {"weight": np.zeros((1, 1), int), "bias": 0}
+        assert repr(replace(ours, **nothing)) == repr(replace(theirs, **nothing))
     assert Description.from_dict(json.loads(json.dumps(description.to_dict())), "here") == description
     assert chip_of(load_model(checkpoint)[0]) is None
 
