@@ -104,6 +104,7 @@ def _chip_layer(layer: Any, placed: Any, synapse: Any) -> dict[str, Any]:
         "bias_max": int(np.abs(layer.bias).max(initial=0)),
         "worst_sum": layer.largest_sum,
         "zero_weights": float((layer.weight == 0).mean()),
+        "clipped_weights": layer.clipped,
         "cores": placed.cores,
         "placement": placed.to_dict() if hasattr(placed, "to_dict") else None,
         "histogram": None if synapse is None else histogram(synapse.weight, layer.weight / layer.scale),

@@ -16,7 +16,8 @@ class ChipLayer:
     ``weight`` int64 [C_out, C_in/groups, kH, kW] or [N_out, N_in]; ``bias`` int64 per output channel, added
     at every step; ``threshold`` the mantissa vThMant (the neuron fires when v > threshold << 6);
     ``current_decay``, ``voltage_decay`` in 1/4096 per step (4096: no memory). ``scale`` is how many synaptic
-    units make 1.0 of the float network, ``payload`` the integer that one input spike carries, ``largest_sum`` the
+    units make 1.0 of the float network, ``payload`` the integer that one input spike carries, ``clipped`` how many
+    weights were too large for their field, ``largest_sum`` the
     largest magnitude that a synaptic sum can reach.
     """
 
@@ -35,6 +36,7 @@ class ChipLayer:
     groups: int = 1
     scale: float = 1.0
     payload: int = 1
+    clipped: int = 0
     largest_sum: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:

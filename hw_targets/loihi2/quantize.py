@@ -19,7 +19,7 @@ from hw_targets.finding import CapacityError, Finding
 from hw_targets.graph import LIF, Conv2d, Graph, Linear, Synapse
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.limits import DECAY_MAX, WEIGHT_MAX
-from hw_targets.loihi2.scale import layer_scale, worst_sum
+from hw_targets.loihi2.scale import integer_weights, layer_scale, worst_sum
 
 __all__ = ["GRAY_LEVELS", "chip_threshold", "quantize", "worst_sum"]
 
@@ -73,7 +73,7 @@ def _layer(
 ) -> ChipLayer | Finding:
     bias = np.zeros(synapse.weight.shape[0]) if synapse.bias is None else synapse.bias
     scale = layer_scale(synapse, neuron.threshold, payload, weight_max, drive_max)
-    weight = np.rint(synapse.weight * scale).astype(np.int64)
+    weight = integer_weights(synapse.weight, scale, weight_max)
     threshold = chip_threshold(neuron, scale * payload)
     if not weight.any():
         return Finding(
@@ -114,6 +114,7 @@ def _layer(
         output_shape=shape_out,
         scale=scale,
         payload=payload,
+        clipped=int((np.abs(synapse.weight) * scale > weight_max + 0.5).sum()),
         **where,  # type: ignore[arg-type]
     )
 

@@ -159,7 +159,28 @@ def few_zeros(chip: ChipGraph) -> Iterator[Violation]:
             )
 
 
-CHIP_RULES: tuple[Rule[ChipGraph], ...] = (integers_in_their_fields, readable_inhibition, fine_threshold, few_zeros)
+@rule("W223")
+def no_clipped_weights(chip: ChipGraph) -> Iterator[Violation]:
+    """Weights beyond their field are clipped where the threshold would else be less than 1.5 units."""
+    for layer in chip.layers:
+        if layer.clipped:
+            share = layer.clipped / layer.synapses
+            yield Violation(
+                layer.name,
+                f"{layer.clipped} of {layer.synapses} weights clipped ({share:.1%})",
+                "0",
+                str(layer.clipped),
+                fix="fine-tune with --qat, or use more bits",
+            )
+
+
+CHIP_RULES: tuple[Rule[ChipGraph], ...] = (
+    integers_in_their_fields,
+    readable_inhibition,
+    fine_threshold,
+    few_zeros,
+    no_clipped_weights,
+)
 
 
 def check_chip(chip: ChipGraph) -> list[Finding]:

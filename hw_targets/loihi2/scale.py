@@ -5,6 +5,9 @@ s, in synaptic units per 1.0, is the largest at which every field holds its valu
     max|w| s <= 127        threshold s L <= 131071        max|b| s L <= 4095
     sum|w| s L <= 131071   per sign and neuron: no input whatever can wrap the 24-bit current
     |drive| s L <= 131071 / 2   instead of the line above, where the drive was measured on data
+
+Where few bits would leave the threshold less than 1.5 units, s is raised to that and the largest weights are clipped,
+if they are few: a threshold of nothing is worse.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ CALIBRATION_MARGIN = 2.0
 """How many times the largest synaptic sum seen on data must fit: unseen clips may drive a neuron harder."""
 
 LATTICE_TOLERANCE = 1e-6
+LEAST_THRESHOLD = 1.5
+MOST_CLIPPED = 0.1
+"""Share of a layer's weights that may be clipped to give its threshold ``LEAST_THRESHOLD`` units."""
 
 
 def layer_scale(
@@ -33,7 +39,8 @@ def layer_scale(
     weight = synapse.weight
     bias = np.zeros(1) if synapse.bias is None else synapse.bias
     largest = float(np.abs(weight).max(initial=0.0))
-    bounds = [weight_max / largest if largest else 1.0]
+    whole = weight_max / largest if largest else 1.0
+    bounds = [_resolving(weight, threshold * payload, whole, weight_max)]
     if threshold > 0:
         bounds.append(THRESHOLD_MAX.value / (threshold * payload))
     if np.abs(bias).max(initial=0.0) > 0:
@@ -42,12 +49,31 @@ def layer_scale(
         bounds.append(ACTIVATION_MAX.value / (CALIBRATION_MARGIN * drive_max * payload))
     scale = min(bounds)
     if drive_max is None:
-        while (worst := worst_sum(np.rint(weight * scale)) * payload) > ACTIVATION_MAX.value:
+        while (worst := worst_sum(integer_weights(weight, scale, weight_max)) * payload) > ACTIVATION_MAX.value:
             scale *= ACTIVATION_MAX.value / worst * 0.999
+    if scale > whole:
+        return scale
     step = lattice_step(weight, weight_max)
     if step is not None and scale * step >= 1.0:
         scale = floor(scale * step + LATTICE_TOLERANCE) / step
     return _readable_scale(weight, scale) if isinstance(synapse, Linear) else scale
+
+
+def integer_weights(weight: Array, scale: float, weight_max: int) -> Array:
+    """Return round(weight scale), clipped to the field.
+
+    >>> integer_weights(np.array([0.5, -2.0]), 10.0, 7)
+    array([ 5, -7])
+    """
+    return np.clip(np.rint(weight * scale), -weight_max, weight_max).astype(np.int64)
+
+
+def _resolving(weight: Array, threshold: float, whole: float, weight_max: int) -> float:
+    """Return ``whole``, at which no weight is clipped, or more, if the threshold needs it and few weights are."""
+    if threshold <= 0 or threshold * whole >= LEAST_THRESHOLD:
+        return whole
+    scale = LEAST_THRESHOLD / threshold
+    return scale if float((np.abs(weight) * scale > weight_max + 0.5).mean()) <= MOST_CLIPPED else whole
 
 
 def lattice_step(weight: Array, weight_max: int) -> float | None:

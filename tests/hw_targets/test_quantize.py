@@ -118,3 +118,17 @@ def test_layers_that_vanish_are_refused_all_at_once():
     with pytest.raises(CapacityError) as caught:
         quantize(Graph(nodes, (2,), 4, 1.0))
     assert [(finding.code, finding.node) for finding in caught.value.findings] == [("E210", "fc"), ("E211", "b")]
+
+
+def outlying(count, threshold=0.1):
+    weight = np.where(np.arange(100) < count, 3.0, 0.0337)[None] * np.where(np.arange(100) % 2, 1.0, -0.98)
+    return one(weight, threshold=threshold)
+
+
+def test_few_outlying_weights_are_clipped_to_keep_the_threshold():
+    layer = quantize(outlying(10), weight_bits=3).layers[0]
+    assert (layer.scale, layer.threshold, layer.clipped) == (15.0, 1, 10)
+    assert np.abs(layer.weight).max() == 3
+    assert quantize(outlying(10), weight_bits=8).layers[0].clipped == 0
+    with pytest.raises(CapacityError, match="E211 n: threshold mantissa 0"):
+        quantize(outlying(11), weight_bits=3)

@@ -90,6 +90,7 @@ def chip(weight, **changes):
         ("E223", chip([[1, -2]], voltage_decay=4096), chip([[1, -2]], voltage_decay=4095)),
         ("E223", chip([[1, -2]], current_decay=4097), chip([[1, -2]], current_decay=4096)),
         ("W221", chip([[1, -2]], threshold=29), chip([[1, -2]], threshold=30)),
+        ("W223", chip([[1, -2]], clipped=1), chip([[1, -2]])),
         ("W222", chip([[1, -2, 0, 0, 0]]), chip([[1, -2, 0, 0]])),
     ],
 )
