@@ -252,3 +252,64 @@ def test_a_read_only_folder_is_answered_from_elsewhere(tmp_path, monkeypatch):
     assert pipeline.cache_of(tmp_path).parent == tmp_path / "elsewhere"
     monkeypatch.setattr(pipeline.os, "access", lambda *_: True)
     assert pipeline.cache_of(tmp_path) == tmp_path / ".neuroemo"
+
+
+def test_fine_tuning_with_four_bits_is_exported_as_it_was_trained(capsys, trained):
+    capsys.readouterr()
+    common = ("--epochs", 1, "--batch", 4, "--json", "-q")
+    code, out, _ = run(capsys, "train", "--qat", 4, "--start", trained / "net", "-o", trained / "q4", *common)
+    shown = json.loads(out)
+    assert (code, shown["bits"], shown["history"][0]["loss"]) == (0, 4, None)
+    assert {"test", "float", "chance"} <= set(shown)
+    code, out, _ = run(capsys, "export", trained / "q4", "-o", trained / "qb", "--json", "-q")
+    report = json.loads(out)
+    assert (code, report["weight_bits"], report["fine_tuned"]) == (0, 4, True)
+    assert [layer["verify"]["chip_mismatches"] for layer in report["layers"]] == [0, 0, 0, 0]
+    assert all(0 < layer["verify"]["rate_chip"] < 1 for layer in report["layers"])
+    assert report["verify"]["label_agreement"] == 1.0
+    assert run(capsys, "verify", trained / "qb", "-q")[0] == 0
+    assert run(capsys, "evaluate", trained / "q4", "-q")[0] == 0
+    code, out, _ = run(capsys, "energy", trained / "q4", "--json", "-q")
+    assert (code, json.loads(out)["partial"]) == (0, {})
+    wrong = ("--weight-bits", "8", "--target", "loihi1")
+    code, out, _ = run(capsys, "export", trained / "q4", "-o", trained / "qc", *wrong, "--json", "-q")
+    assert (code, [f["code"] for f in json.loads(out)["findings"]]) == (2, ["E662", "E663"])
+    code, out, _ = run(
+        capsys, "export", trained / "q4", "-o", trained / "qc", "--input-encoding", "host", "--json", "-q"
+    )
+    assert (code, json.loads(out)["findings"][0]["code"]) == (2, "E466")
+    assert not (trained / "qc").exists()
+
+
+def test_fine_tuning_alone_trains_the_float_network_first(capsys, trained):
+    recipe = ("--model", "tiny", "--epochs", 1, "--batch", 4, "--json", "-q")
+    capsys.readouterr()
+    code, out, _ = run(capsys, "train", "--qat", 3, "--data", trained / "clips.h5", "-o", trained / "q3", *recipe)
+    assert (code, json.loads(out)["start"]) == (0, str(trained / "q3" / "float"))
+    code, out, _ = run(capsys, "train", "--qat", 3, "-o", trained / "q5", "--json")
+    assert (code, json.loads(out)["findings"][0]["code"]) == (2, "E080")
+    for words in (("--start", trained / "net", "--data", trained / "clips.h5"), ()):
+        code, out, _ = run(capsys, "train", *words, "-o", trained / "q5", "--json")
+        assert (code, json.loads(out)["findings"][0]["code"]) == (2, "E019")
+
+
+def test_the_pages_of_a_bundle_are_written_anew(capsys, trained):
+    bundle = trained / "b"
+    pages = {name: (bundle / name).read_text() for name in ("report.html", "report.md", "MODEL_CARD.md")}
+    for name in pages:
+        (bundle / name).unlink()
+    code, out, _ = run(capsys, "report", bundle)
+    assert code == 0
+    assert all(str(bundle / name) in out for name in pages)
+    assert {name: (bundle / name).read_text() for name in pages} == pages
+
+
+def test_the_page_of_a_demo_is_written_anew(capsys, tmp_path):
+    from neuroemo.report.html import write_report
+    from tests.report.report_sample import build_report
+
+    (tmp_path / "report.json").write_text(json.dumps(build_report()))
+    write_report(tmp_path / "report.json", tmp_path / "once.html")
+    code, out, _ = run(capsys, "report", tmp_path)
+    assert (code, out.strip()) == (0, f"wrote {tmp_path / 'report.html'}")
+    assert (tmp_path / "report.html").read_text() == (tmp_path / "once.html").read_text()

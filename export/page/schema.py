@@ -74,7 +74,8 @@ _LAYER = {
     "name": "text", "where?": "where", "kind": "text", "input_shape?": ["count"], "output_shape?": ["count"],
     "kernel?": ["count"], "stride?": ["count"], "neurons?": "count", "weights?": "count", "scale?": "amount",
     "payload?": "whole", "threshold?": "whole", "voltage_decay?": "whole", "current_decay?": "whole",
-    "bias_max?": "count", "worst_sum?": "count", "zero_weights?": "fraction", "clipped_weights?": "count", "cores?": "count",
+    "bias_max?": "count", "worst_sum?": "count", "zero_weights?": "fraction",
+    "clipped_weights?": "count", "cores?": "count",
     "placement?": _PLACEMENT, "histogram?": {"edges": ["number"], "before": ["count"], "after": ["count"]},
     "verify?": _AGREEMENT,
 }  # fmt: skip
