@@ -32,14 +32,14 @@ class DemoSettings:
         from neuroemo.datasets.faces import FacesSettings
 
         if self.small:
-            return FacesSettings(subjects=15, clips_per_subject=12, size=64, fps=15.0, frames=15, seed=self.seed)
+            return FacesSettings(subjects=25, clips_per_subject=16, size=64, fps=15.0, frames=15, seed=self.seed)
         return FacesSettings(subjects=50, clips_per_subject=24, size=96, fps=15.0, frames=18, seed=self.seed)
 
     def training(self) -> TrainSettings:
         """Return how to train the network and its twin."""
         from neuroemo.training.loop import TrainSettings
 
-        return TrainSettings(epochs=10 if self.small else 14, seed=self.seed)
+        return TrainSettings(epochs=16 if self.small else 14, seed=self.seed)
 
     def events(self) -> FrameDiffSettings:
         """Return how to make events: the paper's simulation at the preset's size and steps."""
