@@ -164,6 +164,19 @@ def test_a_silent_layer_is_written_and_marked_failed(capsys, tmp_path):
     assert "E424" in {finding["code"] for finding in again["findings"]}
 
 
+def test_an_ann_has_nothing_to_export(capsys, tmp_path):
+    from neuroemo.events.framediff import FrameDiffSettings
+    from neuroemo.models.emotion import build_network, spec_by_name
+    from neuroemo.training.checkpoint import Description, save_model
+
+    spec = spec_by_name("tiny-ann")
+    settings = FrameDiffSettings(spec.size, spec.steps, 0.001, "float")
+    save_model(tmp_path / "ann", build_network(spec), Description(spec, settings, ("a", "b"), 1.0))
+    code, shown = run(capsys, "export", tmp_path / "ann", "-o", tmp_path / "b")
+    assert (code, shown["findings"][0]["code"]) == (2, "E649")
+    assert not (tmp_path / "b").exists()
+
+
 def test_an_existing_folder_is_kept(capsys, tmp_path):
     (tmp_path / "b").mkdir()
     code, shown = run(capsys, "export", GOOD, *SHAPE, "-o", tmp_path / "b")

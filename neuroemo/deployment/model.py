@@ -119,6 +119,9 @@ def _checkpoint(path: Path, options: ModelOptions) -> LoadedModel:
     _refuse_options(options, "a checkpoint, which says all that itself", ())
     network, description = load_model(path)
     spec = description.spec
+    if spec.neuron == "relu":
+        fix = "train the spiking network: the same name without -ann"
+        raise InputError(Finding("E649", "error", str(path), "an ANN: it has no spikes to export", fix=fix))
     return LoadedModel(
         _source_of(network, description.dt_us, spec.first_frame),
         "checkpoint",
