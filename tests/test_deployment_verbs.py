@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
+from export.page import check_report
 from hw_targets.loihi2 import lava
 from neuroemo import cli
 from tests import stranger
@@ -25,7 +26,10 @@ def run(capsys, *arguments):
 
 def run_json(capsys, *arguments):
     code, out, _ = run(capsys, *arguments, "--json", "-q")
-    return code, json.loads(out)
+    shown = json.loads(out)
+    if arguments[0] in ("export", "check"):
+        assert check_report(shown) == []
+    return code, shown
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
+from export.page import check_report
 from neuroemo import cli
 from tests import stranger
 
@@ -18,7 +19,10 @@ def run(capsys, *arguments):
     code = cli.run([str(argument) for argument in (*arguments, "--json", "-q")])
     told = capsys.readouterr()
     assert "Traceback" not in told.err
-    return code, json.loads(told.out)
+    shown = json.loads(told.out)
+    if arguments[0] in ("export", "check") and "stage" in shown:
+        assert check_report(shown) == []
+    return code, shown
 
 
 def weights(path, model="good", **changes):

@@ -21,11 +21,13 @@ from export.frontends.leaves import (
     stacked,
     unused,
 )
-from export.frontends.trace import LeafCall, watch_forward
+from export.frontends.trace import LeafCall, Trace, watch_forward
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import LIF, Array, Graph, Node
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
 # Leaves are recognised by class name, so that one code base serves both releases and torch's own layers.
@@ -50,13 +52,7 @@ def capture(
     """
     check_example(example)
     model = copy_for_watching(model)
-    _reset(model)
-    try:
-        trace = watch_forward(model, example, _is_leaf)
-    except Exception as error:  # the user's own forward: whatever it raises is theirs to read
-        found = f"the network itself fails on input {tuple(example.shape)}: {type(error).__name__}: {error}"
-        fix = "check the shape of a frame and the number of steps; forward() must take [T, N, ...]"
-        raise InputError(Finding("E032", "error", "example input", found, fix=fix)) from error
+    trace = _watched(model, example)
     chain, findings = follow_chain(trace)
     nodes: list[Node] = []
     spikes: dict[str, Array] = {}
@@ -80,6 +76,51 @@ def capture(
     if findings:
         raise PartlyCaptured(findings, nodes, [call.name for call in chain])
     return build_graph(nodes, example, dt_us, first_frame, voting), spikes
+
+
+def _watched(model: nn.Module, example: torch.Tensor) -> Trace:
+    """Run the model on all steps at once, or step by step if it is written for one step at a time.
+
+    Networks whose neurons are all in single-step mode either loop over time themselves, or expect their caller to. In
+    the second kind a whole clip fails, or, worse, time is taken for the batch: then a neuron does not run once
+    per step, and the clip is fed frame by frame instead.
+    """
+    _reset(model)
+    modes = [module.step_mode for module in model.modules() if type(module).__name__ in NEURONS]
+    single = bool(modes) and all(mode == "s" for mode in modes)
+    try:
+        trace = watch_forward(model, example, _is_leaf)
+        neurons = [call for call in trace.calls.values() if type(call.module).__name__ in NEURONS]
+        if not single or all(len(call.outputs) == len(example) for call in neurons):
+            return trace
+    except Exception as error:  # the user's own forward: whatever it raises is theirs to read
+        if not single:
+            raise InputError(_failed(example.shape, error)) from error
+    _reset(model)
+    try:
+        return watch_forward(_FrameByFrame(model), example, _is_leaf)
+    except Exception as error:
+        raise InputError(_failed(example.shape[1:], error)) from error
+
+
+def _failed(shape: torch.Size, error: Exception) -> Finding:
+    found = f"the network itself fails on input {tuple(shape)}: {type(error).__name__}: {error}"
+    fix = "check the shape of a frame and the steps; forward() takes [T, N, ...], or [N, ...] in single-step mode"
+    return Finding("E032", "error", "example input", found, fix=fix)
+
+
+class _FrameByFrame:
+    """Calls a model on each frame of [T, N, ...]; looks like the model to whoever lists its modules."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the model's own modules."""
+        return self.model.named_modules()
+
+    def __call__(self, example: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.model(frame) for frame in example])
 
 
 def _reset(model: nn.Module) -> None:

@@ -149,8 +149,10 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(item)
 
 
-def watch_forward(model: nn.Module, example: torch.Tensor, is_leaf: Any) -> Trace:
+def watch_forward(model: Any, example: torch.Tensor, is_leaf: Any) -> Trace:
     """Run ``model(example)`` once without gradients and return who fed whom.
+
+    ``model`` is a module, or whatever can be called and lists the modules it calls.
 
     ``is_leaf(module)`` names the modules to treat as one operation. Hooks are removed in any case.
     """

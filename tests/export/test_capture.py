@@ -149,6 +149,10 @@ STYLES = {
     ),
     "time loop": lambda: made(TimeLoop(), "s"),
     "running sum": lambda: made(RunningSum(), "s"),
+    "single step, the loop is the caller's": lambda: made(nn.Sequential(*parts()), "s"),
+    "single step, linear layers alone": lambda: made(
+        nn.Sequential(layer.Flatten(), layer.Linear(128, 16), lif(), layer.Linear(16, 6), lif()), "s"
+    ),
     "shape branches": lambda: made(Branches()),
     "functional flatten": lambda: made(FunctionalFlatten()),
     "functional pool": lambda: made(FunctionalPool()),
@@ -178,6 +182,18 @@ def test_captured_graph_replays_the_model(style):
     for name, wanted in spikes.items():
         assert 0.001 < wanted.mean() < 0.999, f"{name} is silent or saturated: nothing is shown"
         np.testing.assert_array_equal(replay.spikes[name], wanted)
+
+
+def test_time_is_not_taken_for_the_batch_of_a_single_clip():
+    """Flatten and linear layers take [T, 1, ...] without complaint, and would forget everything between steps."""
+    model, x = STYLES["single step, linear layers alone"](), example()[:, :1]
+    graph, spikes = capture(model, x)
+    model.eval()
+    with torch.no_grad():
+        by_hand = torch.stack([model(frame) for frame in x])
+    np.testing.assert_array_equal(list(spikes.values())[-1], by_hand.numpy())
+    np.testing.assert_array_equal(run_graph(graph, x.numpy()).output, by_hand.numpy())
+    assert 0 < by_hand.mean() < 1
 
 
 def test_the_spikes_are_those_of_the_model_itself():
