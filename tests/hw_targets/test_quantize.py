@@ -20,7 +20,7 @@ def one(weight, bias=None, threshold=1.0, first_frame="spikes", **neuron):
     return Graph(nodes, (weight.shape[1],), 4, 1.0, first_frame)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.floats(1e-3, 1e3),
@@ -43,7 +43,10 @@ def check_fields(graph):
     assert 1 <= layer.threshold <= 131071
     assert 0 <= layer.voltage_decay <= 4095
     assert worst_sum(layer.weight) * layer.payload <= 131071
-    np.testing.assert_allclose(layer.weight / layer.scale, graph.nodes[0].weight, atol=0.5001 / layer.scale)
+    exact = graph.nodes[0].weight * layer.scale
+    assert layer.clipped == (np.abs(exact) > 127.5).sum() <= 0.1 * exact.size
+    assert not layer.clipped or layer.threshold == 1  # only to give the threshold its unit and a half
+    np.testing.assert_allclose(layer.weight, np.clip(exact, -127, 127), atol=0.5001)
 
 
 def test_weights_use_the_whole_field_when_nothing_else_binds():
