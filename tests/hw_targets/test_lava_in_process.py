@@ -11,6 +11,7 @@ from hw_targets.loihi2 import lava
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.lava import run_lava
 from hw_targets.loihi2.netx_file import write_netx
+from hw_targets.loihi2.rules import check_chip
 from hw_targets.loihi2.simulate import simulate
 from tests.hw_targets import lava_in_process
 from tests.hw_targets.lava_in_process import assert_equal, judge
@@ -169,6 +170,43 @@ def test_states_that_meet_their_limit_to_the_unit_equal_lavas(tmp_path, current_
         assert trace.u[1, 0].tolist() == [2**23, 2**23], "Lava keeps +2^23 and wraps -2^23"
     else:
         assert trace.v[1, 0].tolist() == [0, -(2**23) + 1], "one fires, the other is clipped by one unit"
+
+
+def one_dense(weight: np.ndarray, rng: np.random.Generator) -> ChipGraph:
+    outputs, inputs = weight.shape
+    bias = rng.integers(0, 200, outputs)  # some drive, so that inhibition shows
+    layer = ChipLayer("dense", "dense", weight, bias, int(rng.integers(50, 400)), 1000, (inputs,), (outputs,))
+    return ChipGraph((layer,), (inputs,), 6, 1.0, "spikes")
+
+
+def test_dense_layers_of_one_sign_are_exact_unless_the_rule_refuses_them(tmp_path):
+    """Lava re-scales dense weights by their sign; E220 refuses exactly the layers in which that loses bits."""
+    rng = np.random.default_rng(9)
+    refused = 0
+    for number in range(150):
+        most = int(rng.choice([1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63, 64, 100, 126, 127]))
+        weight = rng.integers(0, most + 1, (int(rng.integers(2, 6)), 12))
+        weight.flat[0] = most
+        chip = one_dense(weight if number % 2 else -weight, rng)
+        clips = (rng.random((6, 2, 12)) < 0.4).astype(np.float32)
+        write_netx(chip, tmp_path / "model.net")
+        traces = judge(chip, tmp_path / "model.net", clips)
+        if "E220" in {finding.code for finding in check_chip(chip)}:
+            refused += 1
+            continue
+        assert_equal(chip, clips, traces)
+    assert 15 < refused < 75, "both kinds must have been drawn"
+
+
+def test_the_layers_that_the_rule_refuses_do_come_out_wrong(tmp_path):
+    rng = np.random.default_rng(10)
+    # Each -64 becomes -63.5 and the sum is rounded down: one of them is rescued by the rounding, two are not.
+    chip = one_dense(np.where(np.arange(65).reshape(5, 13) % 3, -64, 0), rng)
+    assert (chip.layers[0].weight.min(), chip.layers[0].weight.max()) == (-64, 0)
+    clips = (rng.random((6, 4, 13)) < 0.5).astype(np.float32)
+    write_netx(chip, tmp_path / "model.net")
+    with pytest.raises(AssertionError):
+        assert_equal(chip, clips, judge(chip, tmp_path / "model.net", clips))
 
 
 def test_the_judge_notices_one_wrong_unit(tmp_path):
