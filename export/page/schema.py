@@ -1,8 +1,7 @@
 """What the report of an export must hold: checked whole, so that every missing or damaged entry is named at once.
 
-A specification is a nested literal: a dictionary of keys (``"key?"`` may be absent or null), a one-element
-list for "any number of these", or the name of a kind of value from ``KINDS``. Keys that it does not name
-are allowed: a newer exporter may say more.
+The specification is one of ``structure.py``, with the kinds of value in ``KINDS``; keys that it does not name are
+allowed: a newer exporter may say more.
 ``docs/export-report.schema.json`` says the same as JSON Schema.
 """
 
@@ -10,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from export.page import structure
 from hw_targets.finding import Finding
 
 SCHEMA_VERSION = 2
@@ -120,10 +120,7 @@ def check_report(report: Any) -> list[Finding]:
     if report.get("schema") != SCHEMA_VERSION:
         found = f"report of schema {str(report.get('schema', 'unknown'))[:40]}"
         return [Finding("E451", "error", "report.json", found, str(SCHEMA_VERSION), fix="export again")]
-    missing: list[str] = []
-    damaged: list[str] = []
-    for path, complaint in _problems(report, SPECIFICATION, ""):
-        (damaged if complaint else missing).append(f"{path} ({complaint})" if complaint else path)
+    missing, damaged = structure.sorted_problems(report, SPECIFICATION, KINDS)
     unequal = [] if missing or damaged else _inconsistencies(report)
     return [
         Finding(code, "error", "report.json", f"{what} {', '.join(entries)}", fix="export again")
@@ -138,36 +135,8 @@ def check_report(report: Any) -> list[Finding]:
 
 def completed(report: dict[str, Any]) -> dict[str, Any]:
     """Return a copy with None for every optional entry that is absent, so that a template need not ask twice."""
-    whole: dict[str, Any] = _completed(report, SPECIFICATION)
+    whole: dict[str, Any] = structure.completed(report, SPECIFICATION)
     return whole
-
-
-def _problems(value: Any, specification: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield (path, complaint) of everything wrong; an empty complaint means that the entry is missing."""
-    if isinstance(specification, str):
-        wanted, accepts = KINDS[specification]
-        if not accepts(value):
-            yield path, f"not {wanted}"
-    elif isinstance(specification, list):
-        if not isinstance(value, (list, tuple)):
-            yield path, "not a list"
-            return
-        for index, item in enumerate(value):
-            yield from _problems(item, specification[0], f"{path}[{index}]")
-    elif not isinstance(value, dict):
-        yield path, "not an object"
-    else:
-        for key, inner in specification.items():
-            yield from _entry_problems(value, key, inner, path)
-
-
-def _entry_problems(value: dict[str, Any], key: str, inner: Any, path: str) -> Iterator[tuple[str, str]]:
-    name = key.rstrip("?")
-    full = f"{path}.{name}" if path else name
-    if value.get(name) is not None:
-        yield from _problems(value[name], inner, full)
-    elif key == name:
-        yield full, ""
 
 
 def _inconsistencies(report: dict[str, Any]) -> list[str]:
@@ -192,14 +161,3 @@ _CURVES = ("model", "folded", "chip", "spikes_model", "spikes_chip")
 def _is_histogram(edges: list[float], before: list[float], after: list[float]) -> bool:
     rising = all(high > low for low, high in itertools.pairwise(edges))
     return rising and len(before) == len(after) == len(edges) - 1 > 0
-
-
-def _completed(value: Any, specification: Any) -> Any:
-    if isinstance(specification, list):
-        return [_completed(item, specification[0]) for item in value]
-    if not isinstance(specification, dict):
-        return value
-    names = {key.rstrip("?"): inner for key, inner in specification.items()}
-    return dict(value) | {
-        name: None if value.get(name) is None else _completed(value[name], inner) for name, inner in names.items()
-    }

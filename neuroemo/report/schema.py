@@ -1,16 +1,16 @@
 """What report.json must hold: checked whole, so that every missing or damaged entry is named at once.
 
-A specification is a nested literal: a dictionary of keys (``"key?"`` may be absent or null), a one-element
-list for "any number of these", or the name of a kind of value from ``_KINDS``.
+The specification is one of ``export.page.structure``, with the kinds of value in ``_KINDS``.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from export.page import structure
 from hw_targets.finding import Finding, InputError
 
 SCHEMA_VERSION = 1
@@ -137,10 +137,7 @@ def checked_report(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(Finding("E180", "error", "report.json", "not a JSON object", "one object"))
     specification = _specification_for(data)
-    missing: list[str] = []
-    damaged: list[str] = []
-    for path, complaint in _problems(data, specification, ""):
-        (damaged if complaint else missing).append(f"{path} ({complaint})" if complaint else path)
+    missing, damaged = structure.sorted_problems(data, specification, _KINDS)
     damaged += [] if missing or damaged else _inconsistencies(data)
     findings = [
         Finding(code, "error", "report.json", f"{what} {', '.join(entries)}", fix=fix)
@@ -152,42 +149,14 @@ def checked_report(data: Any) -> dict[str, Any]:
     ]
     if findings:
         raise InputError(findings)
-    completed: dict[str, Any] = _completed(data, specification)
-    return completed
+    whole: dict[str, Any] = structure.completed(data, specification)
+    return whole
 
 
 def _specification_for(data: dict[str, Any]) -> dict[str, Any]:
     lava = data.get("lava")
     skipped = isinstance(lava, dict) and "skipped" in lava
     return SPECIFICATION | {"lava?": _LAVA_SKIPPED} if skipped else SPECIFICATION
-
-
-def _problems(value: Any, specification: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield (path, complaint) of everything wrong; an empty complaint means that the entry is missing."""
-    if isinstance(specification, str):
-        wanted, accepts = _KINDS[specification]
-        if not accepts(value):
-            yield path, f"not {wanted}"
-    elif isinstance(specification, list):
-        if not isinstance(value, list):
-            yield path, "not a list"
-            return
-        for index, item in enumerate(value):
-            yield from _problems(item, specification[0], f"{path}[{index}]")
-    elif not isinstance(value, dict):
-        yield path, "not an object"
-    else:
-        for key, inner in specification.items():
-            yield from _entry_problems(value, key, inner, path)
-
-
-def _entry_problems(value: dict[str, Any], key: str, inner: Any, path: str) -> Iterator[tuple[str, str]]:
-    name = key.rstrip("?")
-    full = f"{path}.{name}" if path else name
-    if value.get(name) is not None:
-        yield from _problems(value[name], inner, full)
-    elif key == name:
-        yield full, ""
 
 
 def _inconsistencies(data: dict[str, Any]) -> list[str]:
@@ -216,15 +185,3 @@ def _is_vote(vote: dict[str, Any], classes: int) -> bool:
         return False
     neurons = widths.pop()
     return classes > 0 and neurons > 0 and neurons % classes == 0
-
-
-def _completed(value: Any, specification: Any) -> Any:
-    """Copy, with None for every optional entry that is absent."""
-    if isinstance(specification, list):
-        return [_completed(item, specification[0]) for item in value]
-    if not isinstance(specification, dict):
-        return value
-    names = {key.rstrip("?"): inner for key, inner in specification.items()}
-    return dict(value) | {
-        name: None if value.get(name) is None else _completed(value[name], inner) for name, inner in names.items()
-    }
