@@ -94,7 +94,7 @@ def check_source(source: Source, example: Array, target: Any, options: Options) 
     part, findings, lossy, used = accept_losses(part, findings, options.allowed)
     if LOST_GRAY in used:
         lossy = lossy | {part.neurons()[0].name}
-    checked.folded = replace(part, input_shape=host.input_shape, nodes=host.nodes + part.nodes) if host else part
+    checked.folded = replace(host, nodes=host.nodes + part.nodes) if host else part
     checked.lossy, checked.allowed = frozenset(lossy), used
     if not any(finding.severity == "error" for finding in findings):
         chip, found = _quantized(source, host, part, target, options)

@@ -101,11 +101,17 @@ def _refuse_options(options: ModelOptions, kind: str, names: tuple[str, ...]) ->
         raise InputError([Finding("E642", "error", name, f"means nothing for {kind}", may) for name in wrong])
 
 
-def _need_options(options: ModelOptions, needed: dict[str, str]) -> None:
-    """Raise for every option that is missing; ``needed`` says what each is for."""
-    missing = [name for name in needed if name not in options.given()]
-    if missing:
-        raise InputError([Finding("E643", "error", name, "is missing", fix=needed[name]) for name in missing])
+def _frames(options: ModelOptions) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a frame and the steps of a clip, which a module does not say itself."""
+    shape, steps = options.input_shape, options.steps
+    if shape is None or steps is None:
+        needed = {
+            "--input-shape": "the shape of one frame, C,H,W or F",
+            "--steps": "the number of time steps of a clip",
+        }
+        missing = {name: text for name, text in needed.items() if name not in options.given()}
+        raise InputError([Finding("E643", "error", name, "is missing", fix=text) for name, text in missing.items()])
+    return shape, steps
 
 
 def _checkpoint(path: Path, options: ModelOptions) -> LoadedModel:
@@ -145,11 +151,7 @@ def _source_of(network: nn.Module, dt_us: float | None, first_frame: Any) -> Sou
 
 
 def _factory(text: str, options: ModelOptions) -> LoadedModel:
-    needed = {
-        "--input-shape": "the shape of one frame, C,H,W or F: a module does not say it",
-        "--steps": "the number of time steps of one clip",
-    }
-    _need_options(options, needed)
+    shape, steps = _frames(options)
     allowed = ("--weights", "--input-shape", "--steps", "--dt", "--first-frame")
     _refuse_options(options, "a module", allowed)
     model = make_module(text)
@@ -161,9 +163,6 @@ def _factory(text: str, options: ModelOptions) -> LoadedModel:
     else:
         found = "no --weights were given: the weights are those the factory made"
         notes = (Finding("W645", "warning", text, found, fix="--weights FILE.safetensors"),)
-    shape, steps = options.input_shape, options.steps
-    if shape is None or steps is None:
-        raise RuntimeError("checked above")
     first_frame = options.first_frame or "spikes"
     source = _source_of(model.eval(), None if options.dt_s is None else options.dt_s * 1e6, first_frame)
     return LoadedModel(source, "factory", text.split(":")[-1], shape, steps, first_frame, notes=notes)

@@ -58,6 +58,7 @@ def test_the_host_layer_feeds_the_chip_what_the_float_network_computes(exported)
     network, _, clips, _ = exported
     made = compile_model(network, clips, get_target("loihi2"), first_frame="float", input_encoding="host")
     received, _ = made.deployment.chip_input(clips)
+    assert (made.folded.first_frame, made.folded.input_shape) == ("float", made.captured.input_shape)
     first = made.folded.neurons()[0].name
     np.testing.assert_array_equal(received, run_graph(made.folded, clips).spikes[first])
 
