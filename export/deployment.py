@@ -75,10 +75,10 @@ class Deployment:
         return DeploymentRun(spikes | run.spikes, run.membrane, run.final)
 
     def judge(self, file: Path, clips: Array, *, timeout_s: float = 600.0) -> tuple[DeploymentRun, float]:
-        """Run the chip's part in the vendor's simulator; return all spikes and the seconds per step."""
-        received, spikes = self.chip_input(clips)
+        """Run the chip's part in the vendor's simulator; return the spikes of its layers and the seconds per step."""
+        received, _ = self.chip_input(clips)
         judged = self.target.judge(self.chip, file, received, timeout_s=timeout_s)
-        return DeploymentRun(spikes | judged.run.spikes), float(judged.seconds_per_step)
+        return DeploymentRun(dict(judged.run.spikes)), float(judged.seconds_per_step)
 
 
 def default_encoding(graph: Graph) -> Encoding:

@@ -79,11 +79,12 @@ def _judged(folder: Path, timeout_s: float) -> tuple[dict[str, Any], list[Findin
 
 
 def compare_spikes(ours: dict[str, Array], judge: dict[str, Array]) -> dict[str, Any]:
-    """Compare spikes [T, N, ...] of two runs layer by layer; name the first that differs."""
+    """Compare spikes [T, N, ...] of two runs in every layer that the judge ran; name the first that differs."""
     layers = []
     first: dict[str, Any] | None = None
-    for name, spikes in ours.items():
-        wrong = np.argwhere(spikes != judge[name])
+    for name, theirs in judge.items():
+        spikes = ours[name]
+        wrong = np.argwhere(spikes != theirs)
         layers.append(
             {
                 "name": name,

@@ -20,6 +20,7 @@ from export.reference import run_graph
 from export.reverify import verify_bundle
 from export.verify import Tolerance
 from hw_targets.finding import CapacityError, InputError, UnsupportedError
+from hw_targets.loihi2 import lava
 from hw_targets.loihi2.quantize import worst_sum
 from hw_targets.registry import get_target
 from tests import stranger
@@ -52,6 +53,18 @@ def test_the_first_layer_on_the_host_is_the_model_itself(exported, tmp_path):
     assert list(run.spikes) == [layer["name"] for layer in result.layers]
     assert check_bundle(tmp_path / "b") == []
     assert verify_bundle(tmp_path / "b")["ok"]
+
+
+@pytest.mark.lava
+@pytest.mark.skipif(not lava.lava_available(), reason="Lava needs Python 3.10 and the extra `lava`")
+def test_lava_is_credited_with_the_layers_it_ran_and_no_others(exported, tmp_path):
+    result = export(exported, tmp_path / "b", input_encoding="host")
+    shown = verify_bundle(tmp_path / "b", against="lava")
+    chip = [layer for layer in result.layers if layer["where"] == "chip"]
+    assert [layer["name"] for layer in shown["lava"]["layers"]] == [layer["name"] for layer in chip]
+    steps, clips = exported[2].shape[:2]
+    assert shown["lava"]["compared_spikes"] == steps * clips * sum(layer["neurons"] for layer in chip)
+    assert shown["lava"]["mismatched_spikes"] == 0
 
 
 def test_the_host_layer_feeds_the_chip_what_the_float_network_computes(exported):
