@@ -136,10 +136,10 @@ def readable_inhibition(chip: ChipGraph) -> Iterator[Violation]:
 def fine_threshold(chip: ChipGraph) -> Iterator[Violation]:
     """A threshold below 30 is resolved to less than 3 %."""
     for layer in chip.layers:
-        if 0 < layer.threshold < 30:
+        if 0 < (lowest := int(np.min(layer.threshold))) < 30:
             yield Violation(
                 layer.name,
-                f"threshold mantissa {layer.threshold}",
+                f"threshold mantissa {lowest}",
                 "30",
                 fix="largest weight and threshold are far apart; clip the weights in training",
             )
@@ -193,7 +193,7 @@ def _fields(layer: ChipLayer) -> tuple[tuple[str, int, int], ...]:
     return (
         ("weight", int(np.abs(layer.weight).max(initial=0)), WEIGHT_MAX.value),
         ("bias mantissa", int(np.abs(layer.bias).max(initial=0)), BIAS_MAX.value),
-        ("threshold mantissa", abs(layer.threshold), THRESHOLD_MAX.value),
-        ("voltage decay", layer.voltage_decay, DECAY_MAX.value),
-        ("current decay", layer.current_decay, 4096),  # 4096: no synaptic memory
+        ("threshold mantissa", int(np.abs(layer.threshold).max()), THRESHOLD_MAX.value),
+        ("voltage decay", int(np.max(layer.voltage_decay)), DECAY_MAX.value),
+        ("current decay", int(np.max(layer.current_decay)), 4096),  # 4096: no synaptic memory
     )

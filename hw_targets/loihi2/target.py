@@ -17,6 +17,7 @@ from hw_targets.rule import Rule
 if TYPE_CHECKING:
     from hw_targets.loihi2.lava import LavaRun
     from hw_targets.loihi2.simulate import ChipRun
+    from hw_targets.loihi2.simulation.engine import Simulator
 
 
 class Loihi2:
@@ -57,8 +58,10 @@ class Loihi2:
         netx_file.write_netx(chip, path)
 
     def read(self, path: Path, *, steps: int, first_frame: str, payload: int) -> ChipGraph:
-        """Read netx HDF5 (``netx_file.py``)."""
-        return netx_file.read_netx(path, steps=steps, first_frame=first_frame, payload=payload)
+        """Read netx HDF5 that was written here (``netx_reader.py``)."""
+        from hw_targets.loihi2.netx_reader import read_netx
+
+        return read_netx(path, steps=steps, first_frame=first_frame, payload=payload)
 
     def simulate(
         self,
@@ -73,6 +76,12 @@ class Loihi2:
         from hw_targets.loihi2.simulate import simulate
 
         return simulate(chip, clips, probe=probe, teacher=teacher, keep_state=keep_state)
+
+    def simulator(self, chip: ChipGraph, **options: Any) -> Simulator:
+        """Return the simulator, planned for ``chip``, for many runs (``simulation/engine.py``)."""
+        from hw_targets.loihi2.simulation.engine import Simulator
+
+        return Simulator(chip, **options)
 
     def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0) -> LavaRun:
         """Run Lava (``lava.py``)."""

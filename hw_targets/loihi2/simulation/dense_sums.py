@@ -1,0 +1,112 @@
+"""Synaptic sums of every message, spikes or not: convolution and matrix product on the exact floating-point path.
+
+Sums of integers are exact in float32 while no partial sum can reach 2^24, in float64 while none can reach 2^53; the
+bound is proven from the weights before the sum is taken. Kernels that trade exactness (Winograd, TF32, bfloat16) are
+switched off while they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw_targets.finding import CapacityError, Finding
+from hw_targets.graph import Array, Pair
+from hw_targets.loihi2.chip import ChipLayer
+from hw_targets.loihi2.simulation.plan import FLOAT32_EXACT, FLOAT64_EXACT, Plan
+from hw_targets.loihi2.simulation.pooling import Pooled, PooledDense, pooled, pooled_dense, sum_pool
+
+if TYPE_CHECKING:
+    import torch
+
+
+@contextmanager
+def exact_products(threads: int = 1) -> Iterator[None]:
+    """Let torch compute with ``threads`` threads and without any kernel that rounds."""
+    import torch
+
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    if before[0] != threads:  # it costs milliseconds
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.nnpack.flags(enabled=False), torch.inference_mode():
+            yield
+    finally:
+        if before[0] != threads:
+            torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+
+
+class DenseSums:
+    """The synapses of one population as a convolution or a matrix product over all time steps at once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.pooled: Pooled | PooledDense | None = None
+        layer = plan.layer
+        if layer.kind == "conv":
+            self.pooled = pooled(layer.weight, layer.stride, layer.padding, layer.dilation, layer.input_shape[1:])
+        elif len(plan.source_shape) == 3:
+            self.pooled = pooled_dense(plan.weight, plan.source_shape, channels_last=True)
+        self._weights: dict[Any, torch.Tensor] = {}
+
+    def sums(self, messages: Array, largest: int) -> Array:
+        """Return sums [B, H, W, C] or [B, M] of messages [B, ...]; ``largest`` bounds every partial sum.
+
+        Raises:
+            CapacityError: no floating-point number holds the sums exactly.
+        """
+        import torch
+
+        if largest >= FLOAT64_EXACT:
+            found = f"a partial synaptic sum could reach {largest}"
+            raise CapacityError(Finding("E233", "error", self.plan.layer.name, found, str(FLOAT64_EXACT - 1)))
+        number = torch.float32 if largest < FLOAT32_EXACT else torch.float64
+        if self.pooled is not None:
+            messages = sum_pool(messages, self.pooled.size)
+        if self.plan.layer.kind == "conv":
+            return self._convolve(messages, number)
+        flat = torch.from_numpy(messages.reshape(len(messages), -1)).to(number)
+        return (flat @ self._weight(number).T).numpy()  # type: ignore[no-any-return]
+
+    def _convolve(self, messages: Array, number: torch.dtype) -> Array:
+        import torch
+        import torch.nn.functional as F
+
+        layer, pool = self.plan.layer, self.pooled
+        stride, padding = (pool.stride, pool.padding) if isinstance(pool, Pooled) else (layer.stride, layer.padding)
+        frames = torch.from_numpy(messages).to(number).permute(0, 3, 1, 2)
+        weight = self._weight(number)
+        if not _safe_channels_last(weight.shape, frames.shape, stride, padding, layer):
+            # Not contiguous(): it keeps the strides of an axis of length 1, and torch then sums the wrong numbers.
+            plain = torch.contiguous_format
+            frames, weight = frames.clone(memory_format=plain), weight.clone(memory_format=plain)
+        found = F.conv2d(frames, weight, None, stride, padding, layer.dilation, layer.groups)
+        return np.ascontiguousarray(found.permute(0, 2, 3, 1).numpy())
+
+    def _weight(self, number: torch.dtype) -> torch.Tensor:
+        import torch
+
+        if number not in self._weights:
+            weight = self.plan.weight if self.pooled is None else self.pooled.weight
+            kept = torch.from_numpy(np.ascontiguousarray(weight)).to(number)
+            if kept.ndim == 4:
+                kept = kept.to(memory_format=torch.channels_last)
+            self._weights[number] = kept
+        return self._weights[number]
+
+
+def _safe_channels_last(
+    weight: Sequence[int], frames: Sequence[int], stride: Pair, padding: Pair, layer: ChipLayer
+) -> bool:
+    """Whether torch may convolve without rearranging, which is up to ten times faster.
+
+    torch 2.3 reads out of bounds (and crashes) on channels-last convolutions with dilation or groups, on maps a few
+    pixels wide, and where the stride or the padding exceeds the kernel.
+    """
+    ordinary = layer.dilation == (1, 1) and layer.groups == 1 and min(*weight[:2]) > 1 and min(frames[2:]) >= 8
+    return ordinary and all(s <= k and p < k for s, p, k in zip(stride, padding, weight[2:], strict=True))

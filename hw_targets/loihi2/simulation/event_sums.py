@@ -1,0 +1,294 @@
+"""Synaptic sums from the messages that are not 0: each one adds its weights where they go, silence costs nothing.
+
+With messages x, channels last, and weights w (strides s, padding p, dilation d)::
+
+    a[y, x, o] = sum over i, j, c of w[o, c, i, j] x[y s - p + i d, x s - p + j d, c]
+    a[o]       = sum over i of w[o, i] x[i]                                              (dense)
+
+One event of input column x reaches the output columns (x + p - j d) / s, which lie next to each other: for every
+kernel row it adds *one* contiguous run of weights, stored in that order, to one contiguous run of sums. The sums of
+the few output rows that are still open stay in the first-level cache and leave it once, when they are complete. Sums
+are held in 16 bits where the weights prove that none can leave them, in 32 bits otherwise: exact either way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hw_targets.graph import Array, Pair, Shape
+from hw_targets.loihi2.simulation.event_kernels import VECTOR_BYTES, convolve, multiply
+from hw_targets.loihi2.simulation.plan import Plan
+from hw_targets.loihi2.simulation.pooling import pooled, pooled_dense, sum_pool
+
+NARROW_MAX = 2**15 - 1
+MOST_VECTORS = 3
+"""Vectors that one addition handles at once; longer runs are cut into several."""
+PAGE_BYTES = 4096
+SLOT_OFFSET_BYTES = 1344
+"""Distance of two open rows within a page, so that a row's loads are not mistaken for another row's stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Weights arranged for one width of sums: ``vectors`` at a time, ``parts`` times per run of ``length``."""
+
+    weights: Array
+    sum_at: Array
+    weight_at: Array
+    like: Array
+    vectors: tuple[int, ...]
+    geometry: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EventConv:
+    """A convolution that is summed event by event.
+
+    ``weight`` integers [C_out, C_in/groups, kH, kW]; ``input_hw`` and ``output_hw`` (H, W).
+
+    >>> kernel = np.array([[[[1, 2, 3]]]])
+    >>> EventConv(kernel, (1, 1), (0, 1), (1, 1), 1, (1, 4), (1, 4)).sums(np.array([0, 0, 5, 0]).reshape(1, 1, 4, 1)).ravel()
+    array([ 0, 15, 10,  5], dtype=int32)
+    """
+
+    weight: Array
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+    input_hw: Pair
+    output_hw: Pair
+
+    def sums(self, messages: Array, out: Array | None = None, *, compact: bool = False) -> Array:
+        """Return sums int32 [B, H_out, W_out, C_out] of integer messages [B, H, W, C_in].
+
+        ``out`` int32 or int16, of that shape and contiguous, is filled instead of a new array; ``compact`` asks for
+        int16 wherever the weights prove that every sum fits (half the memory to write and read).
+
+        Raises:
+            OverflowError: the weights do not prove that every sum fits 32 bits (or the 16 of ``out``).
+        """
+        messages, graded, largest = _prepared(self._sides, messages)
+        shape = (len(messages), *self.output_hw, self.weight.shape[0])
+        result = _result(shape, largest, out, compact)
+        runs = self._narrow if _is_narrow(largest, messages) else self._wide
+        rows = result if self.groups == 1 else np.empty(shape, dtype=result.dtype)
+        convolve(
+            messages.reshape(len(messages), messages.shape[1], -1),
+            graded,
+            runs.sum_at,
+            runs.weight_at,
+            runs.weights,
+            runs.like,
+            runs.vectors,
+            runs.geometry,
+            rows.reshape(len(messages), self.output_hw[0], self.groups, -1),
+        )
+        if self.groups > 1:
+            by_group = rows.reshape(len(messages), self.output_hw[0], self.groups, self.output_hw[1], -1)
+            result[...] = np.moveaxis(by_group, 2, 3).reshape(shape)
+        return result
+
+    def count(self, messages: Array) -> int:
+        """Return how many synapses the messages [B, H, W, C_in] that are not 0 reach, those of weight 0 included."""
+        active = np.count_nonzero(messages, axis=(0, 3))
+        rows, columns = (
+            _taps(self.input_hw[axis], self.output_hw[axis], self.weight.shape[2 + axis], *each)
+            for axis, each in enumerate(zip(self.stride, self.padding, self.dilation, strict=True))
+        )
+        return int(rows @ active @ columns) * (self.weight.shape[0] // self.groups)
+
+    @cached_property
+    def _sides(self) -> tuple[int, int]:
+        return _largest_rows(self.weight)
+
+    @cached_property
+    def _narrow(self) -> Runs:
+        return self._arranged(np.int16)
+
+    @cached_property
+    def _wide(self) -> Runs:
+        return self._arranged(np.int32)
+
+    def _arranged(self, number: type[np.signedinteger]) -> Runs:
+        """Lay the weights out as runs: [column phase, C_in, kH, run], a run by output column, then channel."""
+        outputs, inputs, height, width = self.weight.shape
+        stride, padding, dilation = self.stride[1], self.padding[1], self.dilation[1]
+        channels, lanes = outputs // self.groups, VECTOR_BYTES // np.dtype(number).itemsize
+        reach = (width - 1) * dilation + 1
+        taps = -(-reach // stride)
+        needed = -(-taps * channels // lanes)
+        parts = -(-needed // MOST_VECTORS)
+        vectors = -(-needed // parts)
+        run = parts * vectors * lanes
+        weights = aligned((stride, inputs * self.groups, height, run), number)
+        for column in range(width):
+            tap, phase = divmod(column * dilation, stride)
+            start = (taps - 1 - tap) * channels
+            each = self.weight[:, :, :, column].reshape(self.groups, channels, inputs, height)
+            weights[phase, :, :, start : start + channels] = each.transpose(0, 2, 3, 1).reshape(-1, height, channels)
+        last, phase = np.divmod(np.arange(self.input_hw[1]) + padding, stride)
+        plane = (max(int(last[-1]) + taps, taps - 1 + self.output_hw[1])) * channels
+        source = np.arange(inputs * self.groups)
+        sum_at = last[:, None] * channels + (source // inputs * plane)[None, :]
+        weight_at = (phase[:, None] * source.size + source[None, :]) * height * run
+        used = self.groups * plane + run
+        slot = _slot(used, np.dtype(number).itemsize)
+        slots = (height - 1) * self.dilation[0] // self.stride[0] + 1
+        geometry = (
+            *(height, self.stride[0], self.padding[0], self.dilation[0]),
+            *(channels, taps - 1, plane, used, slot, slots, parts),
+        )
+        return Runs(
+            weights.reshape(-1),
+            sum_at.reshape(-1).astype(np.int32),
+            weight_at.reshape(-1).astype(np.int64),
+            np.empty(0, dtype=number),
+            (0,) * vectors,
+            geometry,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EventDense:
+    """A matrix product that is summed event by event; ``weight`` integers [M_out, M_in].
+
+    >>> EventDense(np.array([[10, -3], [1, 2]])).sums(np.array([[0, 7]]))
+    array([[-21,  14]], dtype=int32)
+    """
+
+    weight: Array
+
+    def sums(self, messages: Array, out: Array | None = None, *, compact: bool = False) -> Array:
+        """Return sums int32 [B, M_out] of integer messages [B, M_in]; see ``EventConv.sums``."""
+        messages, graded, largest = _prepared(self._sides, messages)
+        result = _result((len(messages), len(self.weight)), largest, out, compact)
+        like, weights, vectors = self._narrow if _is_narrow(largest, messages) else self._wide
+        multiply(messages, graded, weights.reshape(-1), weights.shape[1], like, vectors, result)
+        return result
+
+    def count(self, messages: Array) -> int:
+        """Return how many synapses the messages that are not 0 reach, those of weight 0 included."""
+        return int(np.count_nonzero(messages)) * len(self.weight)
+
+    @cached_property
+    def _sides(self) -> tuple[int, int]:
+        return _largest_rows(self.weight)
+
+    @cached_property
+    def _narrow(self) -> tuple[Array, Array, tuple[int, ...]]:
+        return self._arranged(np.int16)
+
+    @cached_property
+    def _wide(self) -> tuple[Array, Array, tuple[int, ...]]:
+        return self._arranged(np.int32)
+
+    def _arranged(self, number: type[np.signedinteger]) -> tuple[Array, Array, tuple[int, ...]]:
+        """Lay the weights out by input, with a last row of 0 for the events that fill up a group of rows."""
+        outputs, inputs = self.weight.shape
+        needed = -(-outputs // (VECTOR_BYTES // np.dtype(number).itemsize))
+        parts = -(-needed // MOST_VECTORS)
+        vectors = -(-needed // parts)
+        row = parts * vectors * VECTOR_BYTES // np.dtype(number).itemsize
+        small = np.min_scalar_type(-int(np.abs(self.weight).max(initial=1)))
+        weights = aligned((inputs + 1, row), small)
+        weights[:inputs, :outputs] = self.weight.T
+        return np.empty(0, dtype=number), weights, (0,) * vectors
+
+
+class EventSums:
+    """The synapses of one population, event by event, on sums over pixels where that gives the same integers."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.pool: Pair | None = None
+        self.synapses: EventConv | EventDense
+        self.map: Shape | None = None
+        layer = plan.layer
+        if layer.kind == "conv":
+            weight, stride, padding = layer.weight, layer.stride, layer.padding
+            high, wide = layer.input_shape[1:]
+            small = pooled(weight, stride, padding, layer.dilation, (high, wide))
+            if small is not None:
+                self.pool, weight, stride, padding = small.size, small.weight, small.stride, small.padding
+                high, wide = high // small.size[0], wide // small.size[1]
+            rows, columns = layer.output_shape[1:]
+            self.synapses = EventConv(
+                weight, stride, padding, layer.dilation, layer.groups, (high, wide), (rows, columns)
+            )
+            return
+        weight = plan.weight
+        if len(plan.source_shape) == 3:
+            shared = pooled_dense(weight, plan.source_shape, channels_last=True)
+            if shared is not None:
+                self.pool, weight = shared.size, shared.weight
+                self.map = (*plan.source_shape[1:], plan.source_shape[0])
+        self.synapses = EventDense(weight)
+
+    def sums(self, messages: Array) -> Array:
+        """Return sums [B, H, W, C] or [B, M] of messages [B, ...], channels last; int16 if proven to fit, else int32.
+
+        Raises:
+            OverflowError: see ``EventConv.sums``.
+        """
+        if self.map is not None:
+            messages = messages.reshape(-1, *self.map)
+        if self.pool is not None:
+            messages = sum_pool(messages, self.pool)
+        if isinstance(self.synapses, EventDense):
+            messages = messages.reshape(len(messages), -1)
+        return self.synapses.sums(messages, compact=True)
+
+
+def aligned(shape: Shape, number: type[np.signedinteger] | np.dtype[Any]) -> Array:
+    """Return zeros whose memory begins at a vector's boundary."""
+    itemsize = np.dtype(number).itemsize
+    room = np.zeros(int(np.prod(shape)) + VECTOR_BYTES // itemsize, dtype=number)
+    start = -room.ctypes.data % VECTOR_BYTES // itemsize
+    return room[start : start + int(np.prod(shape))].reshape(shape)
+
+
+def _slot(size: int, itemsize: int) -> int:
+    """Return the distance of two open rows, at least ``size`` numbers."""
+    smallest = size * itemsize
+    return (smallest + (SLOT_OFFSET_BYTES - smallest) % PAGE_BYTES) // itemsize
+
+
+def _prepared(sides: tuple[int, int], messages: Array) -> tuple[Array, Array | None, int]:
+    """Return the messages contiguous (in 8 bits if they fit), a mark if any is not 0 or 1, and the largest sum."""
+    highest = int(messages.max(initial=0))
+    lowest = 0 if messages.dtype == np.uint8 else int(messages.min(initial=0))
+    number = np.uint8 if lowest >= 0 and highest <= np.iinfo(np.uint8).max else np.int32
+    one_sided, two_sided = sides
+    largest = max(-lowest, highest) * (two_sided if lowest < 0 else one_sided)
+    graded = None if lowest >= 0 and highest <= 1 else np.empty(0, dtype=np.int64)
+    return np.ascontiguousarray(messages, dtype=number), graded, largest
+
+
+def _largest_rows(weight: Array) -> tuple[int, int]:
+    """Return the largest sum of the weights of one sign into a neuron, and the largest of all magnitudes."""
+    rows = weight.reshape(len(weight), -1).astype(np.int64)
+    above, below = np.clip(rows, 0, None).sum(axis=1), -np.clip(rows, None, 0).sum(axis=1)
+    return int(max(above.max(initial=0), below.max(initial=0))), int((above + below).max(initial=0))
+
+
+def _is_narrow(largest: int, messages: Array) -> bool:
+    """Whether to sum in 16 bits; 32-bit messages are rare enough to go without a kernel of their own for that."""
+    return largest <= NARROW_MAX and messages.dtype == np.uint8
+
+
+def _result(shape: Shape, largest: int, out: Array | None, compact: bool) -> Array:
+    """Return where the sums go; refuse what they might not fit."""
+    number = np.dtype(np.int32 if not compact or largest > NARROW_MAX else np.int16) if out is None else out.dtype
+    if largest > np.iinfo(number).max:
+        raise OverflowError(f"a synaptic sum could reach {largest}; {np.iinfo(number).max} fits")
+    return np.empty(shape, dtype=number) if out is None else out
+
+
+def _taps(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> Array:
+    """Return, for every input position of one axis, how many outputs it reaches."""
+    reach = np.arange(size)[:, None] + padding - np.arange(kernel)[None, :] * dilation
+    return ((reach >= 0) & (reach % stride == 0) & (reach // stride < outputs)).sum(axis=1)
