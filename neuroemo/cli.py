@@ -19,6 +19,8 @@ from neuroemo import verbs
 from neuroemo.console import Console, run_verb
 from neuroemo.deployment import options
 from neuroemo.deployment import verbs as deploy
+from neuroemo.simulation import options as simulation
+from neuroemo.simulation.verb import simulate
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
 MODELS = "a network of the paper's Table I (default 0.4snn); NAME@48 and NAME@32 are small, NAME-ann is its twin"
@@ -55,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.targets(verb("targets", deploy.targets, "list the chips, their limits and where each number comes from"))
     options.check(verb("check", deploy.check, "say everything that stands between a network and a chip"))
     options.export(verb("export", deploy.export, "turn a trained network into a verified bundle for a chip"))
-    _simulate(verb("simulate", verbs.simulate, "run clips through a bundle, bit-exactly"))
+    simulation.simulate(verb("simulate", simulate, "run clips through a bundle or a netx file, bit-exactly"))
     options.verify(verb("verify", deploy.verify, "repeat the verdict on a bundle from its own files"))
     options.diff(verb("diff", deploy.diff, "say what changed between two bundles"))
     _energy(verb("energy", verbs.energy, "count what spikes cost, beside the twin ANN"))
@@ -162,15 +164,6 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="checkpoint folder")
     _data(parser, "clips to score")
     _split(parser)
-
-
-def _simulate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="bundle folder")
-    parser.add_argument("--clips", type=Path, required=True, help="prepared events, a folder LABEL/*.mp4, or CLIPS.npy")
-    parser.add_argument("--backend", choices=("fast", "lava", "both"), default="fast")
-    parser.add_argument("--limit", type=int, help="at most this many clips, evenly spread")
-    _split(parser)
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds that Lava may take (default 600)")
 
 
 def _energy(parser: argparse.ArgumentParser) -> None:

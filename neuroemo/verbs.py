@@ -152,33 +152,6 @@ def evaluate(args: Namespace, console: Console) -> int:
     return 0
 
 
-def simulate(args: Namespace, console: Console) -> int:
-    """Run clips through a bundle."""
-    from neuroemo.deployment.simulate import simulate_bundle
-
-    with console.progress("simulate") as progress:
-        result = simulate_bundle(
-            args.bundle,
-            args.clips,
-            backend=args.backend,
-            limit=args.limit,
-            split=args.split,
-            timeout_s=args.timeout,
-            progress=progress,
-        )
-    lines = [f"{answer['clip']}: {answer['predicted']}" for answer in result["answers"]]
-    if "accuracy" in result:
-        lines.append(f"accuracy {result['accuracy']:.1%} of {result['clips']} clips")
-    if args.backend == "both":
-        check = result["lava"]
-        lines.append(
-            f"Lava and the fast simulator: {check['mismatched_spikes']} of {check['compared_spikes']} spikes differ"
-            + (f", first {check['first_mismatch']}" if check["first_mismatch"] else "")
-        )
-    console.show(result, "\n".join(lines))
-    return int(result["exit_code"])
-
-
 def energy(args: Namespace, console: Console) -> int:
     """Count and price a checkpoint's operations."""
     from neuroemo.energy import energy_text, measure_energy

@@ -20,7 +20,8 @@ from neuroemo.demo.run import run_demo
 from neuroemo.demo.settings import DemoSettings
 from neuroemo.demo.stages import Stages
 from neuroemo.deployment import run as deployment
-from neuroemo.deployment.simulate import simulate_bundle
+from neuroemo.simulation.run import simulate_clips
+from neuroemo.simulation.settings import SimulationSettings
 from neuroemo.training.loop import TrainSettings
 
 
@@ -120,7 +121,7 @@ def test_the_accuracy_called_lava_is_made_of_lavas_own_spikes(settings, monkeypa
     with pytest.raises(VerificationError):
         go(one)
     report = json.loads((one.out / "report.json").read_text())
-    ours = simulate_bundle(one.out / "bundle", one.out / "clips.h5", limit=1)
+    ours = simulate_clips(one.out / "bundle", one.out / "clips.h5", SimulationSettings(limit=1))
     assert ours["answers"][0]["rates"][0] != ours["answers"][0]["rates"][1]
     assert report["accuracy"]["lava"] == 1 - ours["accuracy"]
 

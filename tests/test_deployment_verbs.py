@@ -35,8 +35,8 @@ def run_json(capsys, *arguments):
 @pytest.fixture
 def clips(tmp_path):
     spikes = (np.random.default_rng(1).random((6, 12, 2, 8, 8)) < 0.4).astype(np.uint8)
-    np.save(tmp_path / "clips.npy", spikes)
-    np.savez(tmp_path / "clips.npz", clips=spikes, labels=np.arange(12) % 2)
+    np.save(tmp_path / "clips.npy", spikes.swapaxes(0, 1))
+    np.savez(tmp_path / "clips.npz", clips=spikes.swapaxes(0, 1), labels=np.arange(12) % 2)
     return tmp_path / "clips.npz"
 
 
@@ -163,7 +163,7 @@ def test_a_checkpoint_is_one_file_too(capsys, tmp_path):
     save_model(tmp_path / "net", network, Description(spec, settings, ("left", "right"), 33333.0))
     moved = (tmp_path / "net" / "model.safetensors").rename(tmp_path / "alone.safetensors")
     assert load_model(moved)[1].classes == ("left", "right")
-    np.save(tmp_path / "clips.npy", random_clips(spec, 4, 1))
+    np.save(tmp_path / "clips.npy", random_clips(spec, 4, 1).swapaxes(0, 1))
     command = ("export", moved, "--data", tmp_path / "clips.npy", "-o", tmp_path / "b", *LOOSE)
     code, shown = run_json(capsys, *command)
     assert (code, shown["model"]["kind"], shown["model"]["classes"]) == (0, "checkpoint", ["left", "right"])

@@ -42,7 +42,7 @@ def array(path, values):
     return path
 
 
-def clips(shape=(6, 3, 2, 8, 8), value=None, dtype=np.float32):
+def clips(shape=(3, 6, 2, 8, 8), value=None, dtype=np.float32):
     spikes = (np.random.default_rng(0).random(shape) < 0.4).astype(dtype)
     if value is not None:
         spikes.flat[0] = value
@@ -119,9 +119,12 @@ COMMANDS = {
     "clips damaged": (lambda t: ["export", GOOD, *SHAPE, "--data", garbage(t / "x.npy")], 2, "E654", "readable"),
     "archive damaged": (lambda t: ["export", GOOD, *SHAPE, "--data", garbage(t / "x.npz")], 2, "E654", "readable"),
     "clips of objects": (
-        lambda t: ["export", GOOD, *SHAPE, "--data", array(t / "x.npy", np.array([{}, {}]))], 2, "E654", "readable"),
+        lambda t: ["export", GOOD, *SHAPE, "--data", array(t / "x.npy", np.array([{}, {}]))], 2, "E656", "object"),
     "clips of another shape": (
-        lambda t: ["export", GOOD, *SHAPE, "--data", array(t / "x.npy", clips((6, 3, 2, 9, 8)))], 2, "E655", "9, 8"),
+        lambda t: ["export", GOOD, *SHAPE, "--data", array(t / "x.npy", clips((3, 6, 2, 9, 8)))], 2, "E655", "9, 8"),
+    "clips with time first": (
+        lambda t: ["export", GOOD, *SHAPE, "--data", array(t / "x.npy", clips((6, 3, 2, 8, 8)))],
+        2, "E673", "swapaxes"),
     "clips with NaN": (
         lambda t: ["export", GOOD, *SHAPE, "--data", array(t / "x.npy", clips(value=np.nan))], 2, "E030", "finite"),
     "clips that are no spikes": (

@@ -84,7 +84,8 @@ def main(which: str) -> None:
         answers = rates_of(network, torch.from_numpy(clips)).argmax(1).numpy()
     print(f"right on {(answers == labels).mean():.1%} of {len(labels)} new clips (guessing: 25 %)")
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, f"{name}.safetensors")
-    np.savez_compressed("clips.npz", clips=clips, labels=labels)
+    # In files one clip follows the other, [N, T, C, H, W]; networks take [T, N, C, H, W].
+    np.savez_compressed("clips.npz", clips=clips.swapaxes(0, 1), labels=labels)
     print(f"wrote {name}.safetensors and clips.npz")
 
 

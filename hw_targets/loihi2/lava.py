@@ -1,33 +1,33 @@
 """Lava as the judge: run a netx file in Lava's own CPU backend, safely.
 
-An exception inside a Lava process hangs the run for ever, and killing only the parent leaves orphans and
-shared-memory files. So Lava runs in a process group of its own, with a timeout, and the whole group is
-ended by SIGTERM (then SIGKILL), after success as well as after failure.
+An exception inside a Lava process hangs the run for ever, and killing only the parent leaves orphans. So Lava runs in
+a process group of its own (``lava_group.py``), whose processes report what they raise, and which ends with the caller,
+however that ends. How the clips are laid out in time is ``lava_plan.py``; what runs there is ``lava_worker.py``.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from hw_targets.finding import Finding, MissingDependencyError, VerificationError
 from hw_targets.graph import Array
-from hw_targets.loihi2.chip import ChipGraph
-from hw_targets.loihi2.simulate import ChipRun, encode_input
+from hw_targets.loihi2.chip import ChipGraph, ChipLayer
+from hw_targets.loihi2.lava_group import LavaGroup, missing_lava
+from hw_targets.loihi2.lava_plan import LavaPlan, Mode, plan_runs
+from hw_targets.loihi2.simulation.encode import check_shape, encode_input
+from hw_targets.loihi2.simulation.record import ChipRun, Probe, chosen_neurons
+
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class LavaRun:
-    """What Lava computed: the spikes of every layer in frame time, and how long a step took (seconds)."""
+    """What Lava computed, in the form of our simulator's runs, and how long a step took (seconds)."""
 
     run: ChipRun
     seconds_per_step: float
@@ -43,119 +43,120 @@ def lava_available() -> bool:
         return False
 
 
-def run_lava(chip: ChipGraph, file: Path, clips: Array, *, timeout_s: float = 600.0) -> LavaRun:
-    """Stream clips [T, N, C, H, W] through Lava's fixed-point models of ``file`` and record every layer.
+def run_lava(
+    chip: ChipGraph,
+    file: Path,
+    clips: Array,
+    *,
+    timeout_s: float = 600.0,
+    mode: Mode = "aligned",
+    probe: Probe = (),
+    progress: Progress | None = None,
+    patch: Literal["", "convolution"] = "",
+) -> LavaRun:
+    """Run clips [T, N, ...] through Lava's fixed-point models of the netx ``file`` and record every layer.
 
-    The samples follow each other in one run with ``reset_interval`` T and ``reset_offset`` 1; the one-step
-    delay of each layer is taken out of the result.
+    ``chip`` is the same network as we read it; its populations are run, and what follows them in the file is not.
+    ``mode`` "aligned" is frame time, all layers on the same frame, "pipeline" Lava's own clock (``lava_plan.py``).
+    ``probe`` names the layers whose synaptic sum, u and v before the reset are recorded (of sigma-delta neurons: sum,
+    sigma, activation); as a mapping it gives the neurons, numbered in C, H, W order, or None for all of them.
+    ``progress`` is called with steps done, steps in all, and what is being done. ``patch`` "convolution" replaces
+    Lava's convolution by a fast one with the same bits, for benchmarks.
 
     Raises:
-        MissingDependencyError: Lava is not installed.
-        VerificationError: Lava failed, or did not finish in time.
+        InputError: clips that cannot be run (``encode_input``), or a probe that names no layer or neuron.
+        UnsupportedError: E227, Lava cannot show the aligned answer of this network.
+        MissingDependencyError: E601, Lava is not installed.
+        VerificationError: E501, Lava failed, or did not finish in time.
     """
     if not lava_available():
-        raise MissingDependencyError(
-            Finding(
-                "E601",
-                "error",
-                "lava",
-                "lava-dl is not installed",
-                "lava-nc 0.10.0, lava-dl 0.6.0, Python 3.10",
-                fix="install the extra `lava` under Python 3.10, or simulate with --backend fast",
-            )
-        )
-    with tempfile.TemporaryDirectory(prefix="neuroemo-lava-") as name:
-        folder = Path(name)
-        stream = encode_input(chip, clips).swapaxes(0, 1).reshape(-1, *chip.input_shape)
-        np.save(folder / "input.npy", stream)
-        job = {
-            "file": str(file.resolve()),
-            "steps": int(clips.shape[0]),
-            "samples": int(clips.shape[1]),
-            "layers": [{"shape": list(layer.output_shape)} for layer in chip.layers],
-            "graded": chip.payload > 1,
-        }
-        (folder / "job.json").write_text(json.dumps(job))
-        _run_group([sys.executable, "-m", "hw_targets.loihi2.lava_worker", str(folder)], folder, timeout_s)
-        result = json.loads((folder / "result.json").read_text())
-        spikes = {
-            layer.name: _aligned(folder / f"layer{index}.bin", layer.output_shape, clips.shape[:2], index)
-            for index, layer in enumerate(chip.layers)
-        }
-    return LavaRun(ChipRun(spikes), float(result["seconds_per_step"]))
+        raise missing_lava("lava-dl is not installed")
+    chosen = chosen_neurons(chip, probe)
+    check_shape(chip, clips)
+    plan = plan_runs(chip, int(clips.shape[0]), int(clips.shape[1]), mode)
+    values = encode_input(chip, clips)
+    with LavaGroup() as group:
+        np.save(group.folder / "input.npy", np.ascontiguousarray(values.swapaxes(0, 1), dtype=np.int32))
+        (group.folder / "job.json").write_text(json.dumps(_job(chip, file, plan, chosen, patch)))
+        group.run(timeout_s, _Counter(group.folder, chip, plan, progress))
+        seconds = float(json.loads((group.folder / "result.json").read_text())["seconds_per_step"])
+        return LavaRun(_collect(group.folder, chip, plan, chosen), seconds)
 
 
-def _run_group(command: list[str], folder: Path, timeout_s: float) -> None:
-    """Run a command in its own process group and leave nothing of the group behind."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment
-        )
-        try:
-            deadline = time.monotonic() + timeout_s
-            done = folder / "result.json"
-            while process.poll() is None and not done.exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            finished = done.exists()
-        finally:
-            _end_group(process)
-    if not finished:
-        reason = "did not finish" if time.monotonic() >= deadline else f"ended with status {process.returncode}"
-        raise VerificationError(
-            Finding(
-                "E501",
-                "error",
-                "lava",
-                f"Lava {reason}: {_last_error(folder / 'log.txt')}",
-                f"{timeout_s:.0f} s",
-                fix="fewer clips, or a longer --timeout; the netx file itself is checked by `neuroemo simulate`",
-            )
-        )
+def _job(chip: ChipGraph, file: Path, plan: LavaPlan, chosen: Mapping[str, Array | None], patch: str) -> dict[str, Any]:
+    """Return what the worker has to know, as JSON."""
+    graded = chip.payload > 1 or chip.first_frame == "integers"
+    return {
+        "file": str(file.resolve()),
+        "runs": plan.runs,
+        "run_steps": plan.run_steps,
+        "run_clips": plan.run_clips,
+        "reset_interval": plan.reset_interval,
+        "first_takes_input": chip.layers[0].kind == "input",
+        # Any number of bits above 0 makes Lava multiply; it checks no width.
+        "message_bits": max(chip.payload.bit_length(), 1) if graded else 0,
+        "patch": patch,
+        "layers": [
+            {
+                "name": layer.name,
+                "neurons": layer.neurons,
+                "packed": layer.sends_spikes,
+                "probe": _indices(chosen[layer.name]) if layer.name in chosen else False,
+            }
+            for layer in chip.layers
+        ],
+    }
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the whole group lets Lava unlink its shared memory; SIGKILL is for what does not listen."""
-    for sign, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-        if not _group_alive(process.pid, patience):
-            break
-    process.wait()
+def _indices(neurons: Array | None) -> bool | list[int]:
+    return True if neurons is None else [int(n) for n in neurons]
 
 
-def _group_alive(group: int, patience: float) -> bool:
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.02)
-    return True
+class _Counter:
+    """Tells how many steps are done, by how long the last layer's record has become."""
+
+    def __init__(self, folder: Path, chip: ChipGraph, plan: LavaPlan, progress: Progress | None) -> None:
+        self.file = folder / f"layer{len(chip.layers) - 1}.bin"
+        self.row, self.total, self.progress = _row_bytes(chip.layers[-1]), plan.total, progress
+        self.told = -1
+
+    def __call__(self) -> None:
+        if self.progress is None:
+            return
+        done = self.file.stat().st_size // self.row if self.file.exists() else 0
+        if done != self.told:
+            self.told = done
+            self.progress(done, self.total, "Lava steps" if done else "starting Lava")
 
 
-def _last_error(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line]
-    return (errors or lines or ["no output"])[-1]
+def _row_bytes(layer: ChipLayer) -> int:
+    return (layer.neurons + 7) // 8 if layer.sends_spikes else 4 * layer.neurons
 
 
-def _aligned(file: Path, shape: tuple[int, ...], frames: tuple[int, ...], index: int) -> Array:
-    """Read a recorder's packed spikes and shift them from run time to frame time, uint8 [T, N, ...].
+def _collect(folder: Path, chip: ChipGraph, plan: LavaPlan, chosen: Mapping[str, Array | None]) -> ChipRun:
+    """Read what the worker recorded, in frame time."""
+    spikes = {
+        layer.name: plan.frames(_messages(folder / f"layer{index}.bin", layer), index)
+        for index, layer in enumerate(chip.layers)
+    }
+    probed: dict[str, dict[str, Array]] = {"drive": {}, "current": {}, "membrane": {}}
+    for index, layer in enumerate(chip.layers):
+        if layer.name in chosen:
+            neurons = chosen[layer.name]
+            shape = layer.output_shape if neurons is None else neurons.shape
+            rows = np.fromfile(folder / f"probe{index}.bin", dtype=np.int32).reshape(-1, 3, *shape)
+            for number, values in enumerate(probed.values()):
+                values[layer.name] = plan.frames(rows[:, number], index)
+    counts = {
+        name: np.count_nonzero(values.reshape(*values.shape[:2], -1), axis=2).astype(np.int64)
+        for name, values in spikes.items()
+    }
+    return ChipRun(spikes=spikes, counts=counts, **probed)
 
-    Layer ``index`` (0-based) answers frame t at step t + index + 1.
-    """
-    steps, samples = frames
-    size = int(np.prod(shape))
-    packed = np.fromfile(file, dtype=np.uint8).reshape(-1, (size + 7) // 8)
-    values = np.unpackbits(packed, axis=1, count=size)
-    start = index + 1
-    values = values[start : start + steps * samples].reshape(samples, steps, *shape)
-    return np.ascontiguousarray(values.swapaxes(0, 1))
+
+def _messages(file: Path, layer: ChipLayer) -> Array:
+    """Read a recorder's file: uint8 spikes or int32 messages, [steps, ...] in C, H, W order."""
+    if not layer.sends_spikes:
+        return np.fromfile(file, dtype=np.int32).reshape(-1, *layer.output_shape)
+    packed = np.fromfile(file, dtype=np.uint8).reshape(-1, _row_bytes(layer))
+    return np.unpackbits(packed, axis=1, count=layer.neurons).reshape(-1, *layer.output_shape)

@@ -43,9 +43,9 @@ def simulate(
     """Run network input [T, N, C, H, W] through the chip's arithmetic and record the spikes of every layer.
 
     ``probe`` names layers whose sums, currents and membrane potentials are recorded too (or maps them to the neurons
-    that are wanted), ``keep_state`` asks for the final state. With ``teacher`` (spikes by layer name) every layer is fed
-    the teacher's spikes instead of its predecessor's, to be judged on its own. ``options`` are those of ``Simulator``,
-    which a program that runs many batches makes once.
+    that are wanted), ``keep_state`` asks for the final state. With ``teacher`` (spikes by layer name) every layer is
+    fed the teacher's spikes instead of its predecessor's, to be judged on its own. ``options`` are those of
+    ``Simulator``, which a program that runs many batches makes once.
 
     Raises:
         InputError: see ``encode_input``; also a probe that names no layer.

@@ -16,6 +16,7 @@ from hw_targets.rule import Rule
 
 if TYPE_CHECKING:
     from hw_targets.loihi2.lava import LavaRun
+    from hw_targets.loihi2.netx_reader import NetxFile
     from hw_targets.loihi2.simulate import ChipRun
     from hw_targets.loihi2.simulation.engine import Simulator
 
@@ -83,11 +84,19 @@ class Loihi2:
 
         return Simulator(chip, **options)
 
-    def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0) -> LavaRun:
+    def open_file(
+        self, path: Path, *, steps: int, first_frame: str = "integers", payload: int = 1, layers: int | None = None
+    ) -> NetxFile:
+        """Read any netx file, with what is worth knowing about it (``netx_reader.py``)."""
+        from hw_targets.loihi2.netx_reader import open_netx
+
+        return open_netx(path, steps=steps, first_frame=first_frame, payload=payload, layers=layers)
+
+    def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0, **options: Any) -> LavaRun:
         """Run Lava (``lava.py``)."""
         from hw_targets.loihi2.lava import run_lava
 
-        return run_lava(chip, path, clips, timeout_s=timeout_s)
+        return run_lava(chip, path, clips, timeout_s=timeout_s, **options)
 
 
 TARGET = Loihi2()

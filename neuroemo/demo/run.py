@@ -155,19 +155,19 @@ def _export(settings: DemoSettings, log: Callable[[str], None]) -> dict[str, Any
 
 
 def _simulate(settings: DemoSettings, bars: Bars) -> dict[str, Any]:
-    from neuroemo.deployment.simulate import simulate_bundle
+    from neuroemo.simulation.run import simulate_clips
 
     with bars("  simulate") as progress:
-        return simulate_bundle(settings.out / "bundle", settings.out / "clips.h5", progress=progress)
+        return simulate_clips(settings.out / "bundle", settings.out / "clips.h5", progress=progress)
 
 
 def _lava(settings: DemoSettings) -> dict[str, Any]:
-    from neuroemo.deployment.simulate import simulate_bundle
+    from neuroemo.simulation.run import simulate_clips
+    from neuroemo.simulation.settings import SimulationSettings
 
+    judged = SimulationSettings(backend="both", limit=settings.lava_clips)
     try:
-        return simulate_bundle(
-            settings.out / "bundle", settings.out / "clips.h5", backend="both", limit=settings.lava_clips
-        )
+        return simulate_clips(settings.out / "bundle", settings.out / "clips.h5", judged)
     except MissingDependencyError as error:
         return {"skipped": str(error)}
 

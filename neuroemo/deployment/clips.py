@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
+from neuroemo.deployment.array_file import check_shape, open_array_file
 from neuroemo.pipeline import Progress, chosen_clips, labels_of, open_data, quiet_progress, spread
 
 if TYPE_CHECKING:
@@ -148,32 +148,14 @@ def _plain_store(model: LoadedModel, data: Path) -> Any:
 
 
 def array_clips(path: Path, input_shape: tuple[int, ...], steps: int) -> ArrayClips:
-    """Open ``CLIPS.npy`` [T, N, ...], or ``CLIPS.npz`` with ``clips`` and perhaps ``labels`` [N]; nothing is unpickled.
+    """Open ``CLIPS.npy`` [N, T, ...], or ``CLIPS.npz`` with ``clips`` and perhaps ``labels`` [N]; nothing is unpickled.
 
     Raises:
         InputError: not readable, or not of the network's shape.
     """
-    try:
-        if path.suffix == ".npy":
-            array, labels = np.load(path, mmap_mode="r", allow_pickle=False), None
-        else:
-            with np.load(path, allow_pickle=False) as archive:
-                array, labels = archive["clips"], archive.get("labels", None)
-    except FileNotFoundError as error:
-        raise InputError(Finding("E653", "error", str(path), "no such file", "clips [T, N, ...]")) from error
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        found = f"not a readable array file: {type(error).__name__}: {error}"
-        raise InputError(Finding("E654", "error", str(path), found, "clips [T, N, ...] of numbers")) from error
-    wanted = (steps, *input_shape)
-    if array.ndim < 2 or (array.shape[0], *array.shape[2:]) != wanted or not array.shape[1]:
-        shape = ", ".join(map(str, (steps, "N", *input_shape)))
-        raise InputError(Finding("E655", "error", str(path), f"shape {array.shape}", f"[{shape}], N at least 1"))
-    if array.dtype.kind not in "fiub":
-        raise InputError(Finding("E656", "error", str(path), f"values of type {array.dtype}", "numbers"))
-    if labels is not None and (labels.shape != (array.shape[1],) or labels.dtype.kind not in "iu"):
-        found = f"labels of shape {labels.shape}, {labels.dtype}"
-        raise InputError(Finding("E657", "error", str(path), found, f"{array.shape[1]} integers"))
-    return ArrayClips(array, labels, f"clips of {path.name}")
+    rows, labels = open_array_file(path)
+    check_shape(path, rows.shape, input_shape, steps, as_vector=False)
+    return ArrayClips(rows.map().swapaxes(0, 1), labels, f"clips of {path.name}")
 
 
 def made_clips(model: LoadedModel, seed: int = 0) -> ArrayClips:

@@ -100,7 +100,7 @@ def export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
-        help="clips to prove the export on: prepared events, a folder of videos, CLIPS.npy [T, N, ...] or CLIPS.npz "
+        help="clips to prove the export on: prepared events, a folder of videos, CLIPS.npy [N, T, ...] or CLIPS.npz "
         "with labels (default: what a checkpoint was trained on, else random spikes)",
     )
     parser.add_argument(

@@ -4,6 +4,9 @@
 Lava's ``PyProcessBuilder`` builds them, with their ports, transforms and integer types. What stands in for
 Lava is the channel between two ports (a queue instead of shared memory) and the runtime service that says
 "next step". All arithmetic is Lava's code, unmodified.
+
+Two ways to run clips: ``pipeline``, each clip from zero without any reset, in Lava's own time; and ``run``, all clips
+streamed in one run with Lava's reset, shifted back to frame time.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
-from collections import deque
+import queue
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,38 +26,68 @@ import numpy as np
 from hw_targets.loihi2.chip import ChipGraph
 from hw_targets.loihi2.simulate import ChipRun, encode_input, simulate
 
-STATE = ("u", "v", "a_buf", "a_buff")
+STATE = ("u", "v", "sigma", "act", "residue", "error", "a_buf", "a_buff")
+RECORDED = ("u", "v", "sigma", "act", "residue")
+PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """One layer in frame time: spikes uint8, u and v (after the reset) int32, all [T, N, ...] in C, H, W order.
+    """One population: what it received, held and sent, all [T, N, ...] in C, H, W order.
 
+    ``drive``: the sum over its synapses, int32; ``messages`` int32 (0 and 1 from LIF neurons); ``state`` the variables
+    of the neuron after the step, by Lava's names (u and v after the reset; or sigma, act, residue).
     ``parameters`` holds every constant that Lava's models hold after the run, by name.
     """
 
-    spikes: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    messages: np.ndarray
+    drive: np.ndarray
+    state: dict[str, np.ndarray]
     parameters: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def spikes(self) -> np.ndarray:
+        return (self.messages != 0).astype(np.uint8)
+
+    @property
+    def u(self) -> np.ndarray:
+        return self.state["u"]
+
+    @property
+    def v(self) -> np.ndarray:
+        return self.state["v"]
 
 
 class Channel:
     """A queue in the place of Lava's shared-memory channel; like it, it casts to the sender's type."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        self.name, self.shape, self.dtype = name, tuple(shape), dtype
-        self._frames: deque[np.ndarray] = deque()
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any, *, patience_s: float = 0.0) -> None:
+        self.name, self.shape, self.dtype, self.patience_s = name, tuple(shape), dtype, patience_s
+        self._frames: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
 
     def send(self, data: np.ndarray) -> None:
         if data.shape != self.shape:
             raise ValueError(f"{self.name}: a frame {data.shape} in a channel {self.shape}")
-        self._frames.append(np.array(data, dtype=self.dtype))
+        self._frames.put(np.array(data, dtype=self.dtype))
 
     def recv(self) -> np.ndarray:
-        if not self._frames:
-            raise RuntimeError(f"{self.name}: nothing to receive; the models run in the wrong order")
-        return self._frames.popleft()
+        try:
+            return self._frames.get(timeout=self.patience_s) if self.patience_s else self._frames.get_nowait()
+        except queue.Empty:
+            message = f"{self.name}: nothing to receive; the models run in the wrong order"
+            raise RuntimeError(message) from None
+
+
+class Tap:
+    """A neuron's input port that remembers what it received."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self.last: np.ndarray = np.zeros(0)
+
+    def recv(self) -> np.ndarray:
+        self.last = np.array(self._port.recv())
+        return self.last
 
 
 class Service:
@@ -60,6 +95,55 @@ class Service:
 
     def send(self, report: Any) -> None:
         pass
+
+
+class Block:
+    """The models of one population: its synapses, its neurons, perhaps synapses from itself to itself."""
+
+    def __init__(self, synapse: Any, neuron: Any, recurrent: Any, output: Channel) -> None:
+        self.synapse, self.neuron, self.recurrent, self.output = synapse, neuron, recurrent, output
+        self.input = Tap(neuron.a_in)
+        neuron.a_in = self.input
+        self.models = [model for model in (synapse, neuron, recurrent) if model is not None]
+        self.held = [name for name in RECORDED if name in set(neuron.var_id_to_var_map.values())]
+        if not hasattr(neuron, "sigma_dynamics") and "sigma" in self.held:
+            self.held.remove("sigma")  # a delta neuron has the variable and never uses it
+        self._initial = [
+            (model, name, np.array(getattr(model, name)))
+            for model in self.models
+            for name in model.var_id_to_var_map.values()
+            if name in STATE
+        ]
+
+    def restart(self) -> None:
+        """Put every state variable back to what Lava's builder gave it."""
+        for model, name, value in self._initial:
+            setattr(model, name, value.copy())
+
+    def step(self) -> tuple[np.ndarray, ...]:
+        """Run one step; return the messages, the drive and the neurons' state, axes in C, H, W order."""
+        if self.synapse is not None:
+            self.synapse._spike()
+        if self.recurrent is None:
+            self.neuron._spike()
+        else:
+            # In one step it first sends what it summed before, then waits for the neurons' messages of this step.
+            errors: list[BaseException] = []
+            feedback = threading.Thread(target=_keeping_error, args=(self.recurrent._spike, errors), daemon=True)
+            feedback.start()
+            self.neuron._spike()
+            feedback.join()
+            if errors:
+                raise errors[0]
+        held = (getattr(self.neuron, name) for name in self.held)
+        return tuple(np.array(value).transpose() for value in (self.output.recv(), self.input.last, *held))
+
+
+def _keeping_error(call: Any, errors: list[BaseException]) -> None:
+    try:
+        call()
+    except BaseException as error:
+        errors.append(error)
 
 
 def import_lava() -> None:
@@ -77,12 +161,9 @@ def import_lava() -> None:
         multiprocessing.set_start_method = choose
 
 
-def run(path: Path, stream: np.ndarray, *, steps: int, samples: int, graded: bool) -> list[LayerTrace]:
-    """Stream integers [samples * steps, ...] (C, H, W order) back to back through the netx file, layer by layer.
-
-    Layer i (0-based) answers frame t at step t + i + 1, because each synapse hands on what it summed one
-    step earlier; the traces are shifted back by that much.
-    """
+@contextlib.contextmanager
+def open_network(path: Path, *, graded: bool, **options: Any) -> Iterator[tuple[list[Block], Channel]]:
+    """Build the models of a netx file; give its populations and the channel that takes the input."""
     import_lava()
     from lava.lib.dl import netx
     from lava.magma.core.process.process import ProcessServer
@@ -90,14 +171,45 @@ def run(path: Path, stream: np.ndarray, *, steps: int, samples: int, graded: boo
     processes = ProcessServer().processes
     known = len(processes)
     with contextlib.redirect_stdout(io.StringIO()):  # netx prints a warning about weights it clips
-        net = netx.hdf5.Network(
-            net_config=str(path), reset_interval=steps, reset_offset=1, input_message_bits=8 if graded else 0
-        )
+        net = netx.hdf5.Network(net_config=str(path), input_message_bits=8 if graded else 0, **options)
     try:
-        return _run(net, stream, steps, samples)
+        yield _build(net)
     finally:
         net.net_config.f.close()
         del processes[known:]  # Lava's list of all processes would keep every network alive
+
+
+def pipeline(path: Path, clips: np.ndarray, *, graded: bool = False, **options: Any) -> list[LayerTrace]:
+    """Run clips [T, N, ...], each from zero for T steps without reset; the traces are in Lava's time.
+
+    ``options`` go to ``netx.hdf5.Network``: num_layers, spike_exp. Between clips only the state is put back
+    (tests compare that with building the network anew).
+    """
+    with open_network(path, graded=graded, **options) as (blocks, source):
+        rows: list[list[list[tuple[np.ndarray, ...]]]] = [[] for _ in blocks]
+        for sample in range(clips.shape[1]):
+            for block, record in zip(blocks, rows, strict=True):
+                block.restart()
+                record.append([])
+            for frame in clips[:, sample]:
+                source.send(_lava_axes(frame, source))
+                for block, record in zip(blocks, rows, strict=True):
+                    record[-1].append(block.step())
+        return [_trace(block, record) for block, record in zip(blocks, rows, strict=True)]
+
+
+def run(
+    path: Path, stream: np.ndarray, *, steps: int, samples: int, graded: bool, direct: bool = False
+) -> list[LayerTrace]:
+    """Stream integers [samples * steps, ...] (C, H, W order) back to back through the netx file, layer by layer.
+
+    Layer i (0-based) answers frame t at step t + i + 1, because each synapse hands on what it summed one
+    step earlier; the traces are shifted back by that much. ``direct``: the file begins with neurons that take the
+    input themselves, which have no synapse to wait for.
+    """
+    options = {"reset_interval": steps, "reset_offset": 0 if direct else 1}
+    with open_network(path, graded=graded, **options) as (blocks, source):
+        return _run(blocks, source, stream, steps, samples, first=0 if direct else 1)
 
 
 def judge(chip: ChipGraph, path: Path, clips: np.ndarray) -> list[LayerTrace]:
@@ -117,60 +229,78 @@ def assert_equal(chip: ChipGraph, clips: np.ndarray, traces: list[LayerTrace]) -
     return ours
 
 
-def _run(net: Any, stream: np.ndarray, steps: int, samples: int) -> list[LayerTrace]:
-    blocks = [layer for layer in net.layers if hasattr(layer, "neuron")]
-    models, source, spikes = _build(net, blocks)
-    total = steps * samples + len(blocks)
-    recorded: list[list[tuple[np.ndarray, ...]]] = [[] for _ in blocks]
+def _run(
+    blocks: list[Block], source: Channel, stream: np.ndarray, steps: int, samples: int, first: int
+) -> list[LayerTrace]:
+    rows: list[list[tuple[np.ndarray, ...]]] = [[] for _ in blocks]
     stream = np.concatenate([stream, np.zeros((len(blocks), *stream.shape[1:]), dtype=stream.dtype)])
-    for step in range(total):
-        # Lava counts W, H, C, the reversed axes; a dense first layer takes a vector in C, H, W order.
-        frame = stream[step].transpose() if len(source.shape) == 3 else stream[step].reshape(-1)
-        source.send(frame)
-        for index, (synapse, neuron) in enumerate(models):
-            for model in (synapse, neuron):
-                model._spike()
-            state = (spikes[index].recv(), neuron.u, neuron.v)
-            recorded[index].append(tuple(np.array(value).transpose() for value in state))
+    for frame in stream:
+        source.send(_lava_axes(frame, source))
+        for block, record in zip(blocks, rows, strict=True):
+            record.append(block.step())
     traces = []
-    for index, rows in enumerate(recorded):
-        rows = rows[index + 1 : index + 1 + steps * samples]
-        fired, u, v = (
-            np.stack(values).reshape(samples, steps, *values[0].shape).swapaxes(0, 1)
-            for values in zip(*rows, strict=True)
-        )
-        traces.append(LayerTrace((fired != 0).astype(np.uint8), u, v, _parameters(*models[index])))
+    for index, (block, record) in enumerate(zip(blocks, rows, strict=True)):
+        record = record[index + first : index + first + steps * samples]
+        traces.append(_trace(block, [record[n * steps : (n + 1) * steps] for n in range(samples)]))
     return traces
 
 
-def _build(net: Any, blocks: list[Any]) -> tuple[list[tuple[Any, Any]], Channel, list[Channel]]:
+def _lava_axes(frame: np.ndarray, source: Channel) -> np.ndarray:
+    """Lava counts W, H, C, the reversed axes; a dense first layer takes a vector in C, H, W order."""
+    return frame.transpose() if len(source.shape) == 3 else frame.reshape(-1)
+
+
+def _trace(block: Block, samples: list[list[tuple[np.ndarray, ...]]]) -> LayerTrace:
+    columns = [
+        np.stack([np.stack([row[column] for row in rows]) for rows in samples], axis=1)
+        for column in range(len(samples[0][0]))
+    ]
+    messages, drive, *held = columns
+    state = dict(zip(block.held, held, strict=True))
+    return LayerTrace(messages.astype(np.int32), drive, state, _parameters(block.synapse, block.neuron))
+
+
+def _build(net: Any) -> tuple[list[Block], Channel]:
     """Build the models of all blocks and lay channels between their ports."""
-    builders = {process: _builder(process) for block in blocks for process in (block.synapse, block.neuron)}
+    from lava.proc.io.source import RingBuffer
+
+    parts = [layer for layer in net.layers if hasattr(layer, "neuron")]
+    direct = not hasattr(parts[0], "synapse")
+    entrance = parts[0].neuron.a_in if direct else net.inp
+    feeder = RingBuffer(data=np.zeros((*entrance.shape, 1), dtype=int))  # never built: it names the sending port
+    feeder.s_out.connect(entrance)
+    kinds = ("synapse", "neuron", "synapse_rec")
+    builders = {
+        process: _builder(process) for part in parts for kind in kinds if (process := getattr(part, kind, None))
+    }
     source: Channel | None = None
     for process, builder in builders.items():
+        loops = any(process is getattr(part, "synapse_rec", None) for part in parts)
         for port in process.in_ports:
-            (sender,) = port.get_src_ports()
-            if sender.process is net:
-                # Lava's source, the ring buffer, sends int32.
-                channel = source = Channel(port.name, sender.shape, np.int32)
-                name = f"{net.id}_{sender.name}"
-            else:
-                channel = Channel(port.name, sender.shape, _dtype(sender))
-                name = _port_id(sender)
-                builders[sender.process].set_csp_ports([_Renamed(sender.name, channel)])
-            builder.add_csp_port_mapping(name, channel)
-            builder.set_csp_ports([channel])
-    spikes = []
-    for block in blocks:
-        port = block.neuron.s_out
-        spikes.append(Channel(port.name, port.shape, _dtype(port)))
-        builders[block.neuron].set_csp_ports([spikes[-1]])
+            for sender in port.get_src_ports():
+                if sender.process is feeder:
+                    channel = source = Channel(port.name, sender.shape, np.int32)  # a ring buffer sends int32
+                else:
+                    late = loops or len(port.get_src_ports()) > 1
+                    channel = Channel(port.name, sender.shape, _dtype(sender), patience_s=PATIENCE_S * late)
+                    builders[sender.process].set_csp_ports([_Renamed(sender.name, channel)])
+                builder.add_csp_port_mapping(_port_id(sender), channel)
+                builder.set_csp_ports([channel])
+    outputs = []
+    for part in parts:
+        port = part.neuron.s_out
+        outputs.append(Channel(port.name, port.shape, _dtype(port)))
+        builders[part.neuron].set_csp_ports([outputs[-1]])
     models = {process: builder.build() for process, builder in builders.items()}
     for model in models.values():
         model.process_to_service = Service()
     if source is None:
         raise RuntimeError("no layer reads the network's input")
-    return [(models[block.synapse], models[block.neuron]) for block in blocks], source, spikes
+    blocks = [
+        Block(*(models.get(getattr(part, kind, None)) for kind in kinds), output)
+        for part, output in zip(parts, outputs, strict=True)
+    ]
+    return blocks, source
 
 
 class _Renamed:
@@ -228,7 +358,7 @@ def _port_id(port: Any) -> str:
 def _parameters(synapse: Any, neuron: Any) -> dict[str, np.ndarray]:
     """Return every constant of the two models, as Lava uses it (weights after its own clipping and truncation)."""
     found = {"weight_exp": np.array(getattr(synapse, "weight_exp", 0))}
-    for model in (synapse, neuron):
+    for model in filter(None, (synapse, neuron)):
         for name in model.var_id_to_var_map.values():
             if name not in STATE:
                 found[name] = np.array(getattr(model, name))

@@ -253,3 +253,24 @@ def test_a_dense_layer_behind_images_takes_them_channels_last(window):
     images = (rng.random((5, 3, 4, 4)) < 0.5).astype(np.uint8)
     expected = images.reshape(5, 48).astype(int) @ weight.reshape(6, 48).T
     np.testing.assert_array_equal(events.sums(np.ascontiguousarray(images.transpose(0, 2, 3, 1))), expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_graded_messages_beyond_8_bits_whose_sums_fit_16(groups):
+    rng = np.random.default_rng(groups)
+    weight = rng.integers(-1, 2, (4, 4 // groups, 3, 3))
+    messages = np.zeros((2, 9, 9, 4), np.int32)
+    messages[:, 4, 4] = rng.integers(-700, 700, (2, 4))
+    conv = conv_of(weight, (1, 1), (1, 1), (1, 1), groups, (9, 9))
+    found = conv.sums(messages, compact=True)
+    assert found.dtype == np.int16
+    np.testing.assert_array_equal(found, written_out(conv, messages)[0])
+    dense = EventDense(np.array([[1, -2], [3, 0]]))
+    found = dense.sums(np.array([[-300, 299]], np.int32), compact=True)
+    assert (found.dtype, found.tolist()) == (np.int16, [[-898, -900]])
+
+
+def test_silence_on_weights_that_no_16_bits_hold():
+    dense = EventDense(np.array([[40_000, -40_000]]))
+    assert dense.sums(np.zeros((1, 2), np.uint8), compact=True).tolist() == [[0]]
+    assert dense.sums(np.ones((1, 2), np.uint8), compact=True).tolist() == [[0]]

@@ -152,9 +152,19 @@ def test_a_sum_that_overflows_is_refused_where_it_happens_and_not_before():
         simulate(wide(2000), some)
 
 
-def test_a_layer_whose_sums_might_be_inexact_is_refused_whole():
-    with pytest.raises(CapacityError, match="could reach 17780000"):
-        simulate(wide(140000), np.zeros((1, 1, 140000), np.float32))
+def test_sums_too_large_for_float32_are_still_exact():
+    inputs, whole = 2**18 + 1, 2**18 * 127
+    assert np.float32(whole) == np.float32(whole + 1)
+    weight = np.full((2, inputs), 127)
+    weight[:, -1] = (0, 1)
+    layer = ChipLayer("big", "dense", weight, np.zeros(2, int), 5, 0, (inputs,), (2,))
+    chip = ChipGraph((layer,), layer.input_shape, 1, None, "spikes")
+    for path in ("dense", "event"):
+        run = simulate(chip, np.ones((1, 1, inputs), np.float32), probe=("big",), overflow="wrap", path=path)
+        assert run.drive["big"].ravel().tolist() == [whole, whole + 1]
+
+
+def test_layers_that_could_overflow_are_named_before_a_run():
     with pytest.raises(CapacityError, match="could reach 254000"):
         refuse_overflow(wide(2000))
 

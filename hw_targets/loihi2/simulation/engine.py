@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from hw_targets.finding import Finding, InputError
-from hw_targets.graph import Array
+from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import ChipGraph
 from hw_targets.loihi2.simulation.dense_sums import exact_products
 from hw_targets.loihi2.simulation.encode import check_shape, encode_input
 from hw_targets.loihi2.simulation.lif_population import LifPopulation
+from hw_targets.loihi2.simulation.on_device import DevicePopulation, open_device
 from hw_targets.loihi2.simulation.plan import Plan, to_channels_last
 from hw_targets.loihi2.simulation.population import Population, Stretch
 from hw_targets.loihi2.simulation.record import ChipRun, Probe, Record, Recorder, chosen_neurons
@@ -21,6 +22,7 @@ from hw_targets.loihi2.simulation.sigma_delta_population import SigmaDeltaPopula
 from hw_targets.loihi2.simulation.synapses import Path, Synapses
 
 Mode = Literal["aligned", "pipeline"]
+Overflow = Literal["refuse", "wrap"]
 UNITS = 2**22
 """Neurons times steps times samples of a layer that are worked on at once: bounds memory, and stays near the cache."""
 
@@ -30,21 +32,35 @@ class Simulator:
 
     ``mode`` "aligned" lets all layers work on the same frame; "pipeline" keeps Lava's clock, in which every synapse
     hands its sum on one step later. ``path`` fixes how sums are taken ("auto": the faster one, measured layer by
-    layer). ``threads`` share the clips of a batch. ``wraps``: a sum beyond the 24-bit current is taken as Lava takes it
-    instead of being refused.
+    layer). ``threads`` share the clips of a batch. ``device`` is "cpu", or a torch device such as "cuda", on which
+    ``path`` means nothing. With ``overflow`` "wrap" a sum beyond the 24-bit current is taken as Lava takes it, instead
+    of being refused.
+
+    Raises:
+        InputError: an option that is none of these.
+        MissingDependencyError: no such device here.
+        UnsupportedError: a layer that runs on the processor only.
     """
 
     def __init__(
-        self, chip: ChipGraph, *, mode: Mode = "aligned", path: Path = "auto", threads: int = 1, wraps: bool = False
+        self,
+        chip: ChipGraph,
+        *,
+        mode: Mode = "aligned",
+        path: Path = "auto",
+        threads: int = 1,
+        device: str = "cpu",
+        overflow: Overflow = "refuse",
     ) -> None:
+        _check_options(mode=mode, path=path, overflow=overflow, threads=threads)
         self.chip, self.mode, self.threads = chip, mode, threads
-        self.populations: list[Population] = []
-        source = chip.input_shape
-        for layer in chip.layers:
-            plan = Plan(layer, source if self.populations else _seen(source, layer.kind), wraps)
-            kind = LifPopulation if layer.neuron == "lif" else SigmaDeltaPopulation
-            self.populations.append(kind(plan, path, late=mode == "pipeline"))
-            source = layer.output_shape
+        self.populations: list[Population | DevicePopulation] = []
+        plans, late = _plans(chip, overflow == "wrap"), mode == "pipeline"
+        if device == "cpu":
+            self.populations += [_KINDS[plan.layer.neuron](plan, path, late=late) for plan in plans]
+        else:
+            opened = open_device(device)
+            self.populations += [DevicePopulation(plan, opened, late=late) for plan in plans]
 
     def run(
         self,
@@ -115,6 +131,37 @@ class Simulator:
             values = values.reshape(*values.shape[:2], -1)
         counts = np.count_nonzero(values.reshape(*values.shape[:2], -1), axis=2)
         return Stretch(start, samples, to_channels_last(values), counts)
+
+
+_KINDS: dict[str, type[Population]] = {
+    "lif": LifPopulation,
+    "delta": SigmaDeltaPopulation,
+    "sigma_delta": SigmaDeltaPopulation,
+    "sigma": SigmaDeltaPopulation,
+}
+
+
+def _plans(chip: ChipGraph, wraps: bool) -> list[Plan]:
+    source: Shape = chip.input_shape
+    plans: list[Plan] = []
+    for layer in chip.layers:
+        plans.append(Plan(layer, source if plans else _seen(source, layer.kind), wraps))
+        source = layer.output_shape
+    return plans
+
+
+def _check_options(*, mode: str, path: str, overflow: str, threads: int) -> None:
+    allowed = {"mode": ("aligned", "pipeline"), "path": ("auto", "dense", "event"), "overflow": ("refuse", "wrap")}
+    given = {"mode": mode, "path": path, "overflow": overflow}
+    findings = [
+        Finding("E235", "error", name, repr(value), " or ".join(allowed[name]))
+        for name, value in given.items()
+        if value not in allowed[name]
+    ]
+    if threads < 1:
+        findings.append(Finding("E235", "error", "threads", str(threads), "at least 1"))
+    if findings:
+        raise InputError(findings)
 
 
 def _seen(shape: tuple[int, ...], kind: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from hw_targets.graph import Array
 
+vector_operation: Any = intrinsic
 VECTOR_BYTES = 64
 ROWS_AT_ONCE = 4
 """Rows of a dense weight matrix that are added in registers before the sums are written back."""
@@ -33,7 +34,7 @@ def _load(builder: Any, pointer: Any, element_bytes: int) -> Any:
     return value
 
 
-@intrinsic
+@vector_operation
 def _add_rows(_typing: Any, sums: Any, at: Any, weights: Any, rows: Any, factors: Any, vectors: Any) -> tuple[Any, Any]:
     """Add ``len(vectors)`` vectors of each row of ``weights`` to ``sums[at:]``, times its factor if there are any."""
     signature = types.void(sums, types.intp, weights, types.UniTuple(types.intp, rows.count), factors, vectors)
@@ -71,24 +72,25 @@ def _add_rows(_typing: Any, sums: Any, at: Any, weights: Any, rows: Any, factors
     return signature, generate
 
 
-@intrinsic
+@vector_operation
 def _copy(_typing: Any, sums: Any, at: Any, out: Any, to: Any) -> tuple[Any, Any]:
-    """Copy one vector from ``sums[at:]`` to ``out[to:]``, whose numbers may be wider."""
-    narrow, wide = sums.dtype.bitwidth, out.dtype.bitwidth
-    lanes = VECTOR_BYTES * 8 // narrow
-    source, target = (ir.VectorType(ir.IntType(bits), lanes) for bits in (narrow, wide))
+    """Copy one vector from ``sums[at:]`` to ``out[to:]``, whose numbers may be wider, or narrower where all fit."""
+    held, kept = sums.dtype.bitwidth, out.dtype.bitwidth
+    lanes = VECTOR_BYTES * 8 // held
+    source, target = (ir.VectorType(ir.IntType(bits), lanes) for bits in (held, kept))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sums_, at_, out_, to_ = arguments
-        values = _load(builder, _pointer(builder, context, sums, sums_, at_, source), narrow // 8)
-        values = values if source == target else builder.sext(values, target)
-        builder.store(values, _pointer(builder, context, out, out_, to_, target)).align = wide // 8
+        values = _load(builder, _pointer(builder, context, sums, sums_, at_, source), held // 8)
+        if held != kept:
+            values = builder.sext(values, target) if held < kept else builder.trunc(values, target)
+        builder.store(values, _pointer(builder, context, out, out_, to_, target)).align = kept // 8
         return context.get_dummy_value()
 
     return types.void(sums, types.intp, out, types.intp), generate
 
 
-@intrinsic
+@vector_operation
 def _active(_typing: Any, messages: Any, at: Any) -> tuple[Any, Any]:
     """Return as bits which of the next 64 bytes of ``messages`` hold a message that is not 0, lowest first."""
     bits = messages.dtype.bitwidth
@@ -103,7 +105,7 @@ def _active(_typing: Any, messages: Any, at: Any) -> tuple[Any, Any]:
     return types.uint64(messages, types.intp), generate
 
 
-@intrinsic
+@vector_operation
 def _lowest(_typing: Any, _mask: Any) -> tuple[Any, Any]:
     """Return the number of the lowest bit that is set; at least one must be."""
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,9 @@ from hw_targets.loihi2.simulation.event_kernels import VECTOR_BYTES, convolve, m
 from hw_targets.loihi2.simulation.plan import Plan
 from hw_targets.loihi2.simulation.pooling import pooled, pooled_dense, sum_pool
 
+Number = type[np.int8] | type[np.int16] | type[np.int32]
 NARROW_MAX = 2**15 - 1
+WIDE_MAX = 2**31 - 1
 MOST_VECTORS = 3
 """Vectors that one addition handles at once; longer runs are cut into several."""
 PAGE_BYTES = 4096
@@ -34,7 +35,11 @@ SLOT_OFFSET_BYTES = 1344
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Weights arranged for one width of sums: ``vectors`` at a time, ``parts`` times per run of ``length``."""
+    """Weights arranged for sums of one width, that of ``like``; ``vectors`` are as many zeros as are added at once.
+
+    An event at position [x, c] of a row adds runs that begin at ``weight_at`` to sums that begin at ``sum_at``, int64
+    [W C_in]; ``geometry`` is what ``convolve`` unpacks.
+    """
 
     weights: Array
     sum_at: Array
@@ -51,7 +56,8 @@ class EventConv:
     ``weight`` integers [C_out, C_in/groups, kH, kW]; ``input_hw`` and ``output_hw`` (H, W).
 
     >>> kernel = np.array([[[[1, 2, 3]]]])
-    >>> EventConv(kernel, (1, 1), (0, 1), (1, 1), 1, (1, 4), (1, 4)).sums(np.array([0, 0, 5, 0]).reshape(1, 1, 4, 1)).ravel()
+    >>> conv = EventConv(kernel, (1, 1), (0, 1), (1, 1), 1, (1, 4), (1, 4))
+    >>> conv.sums(np.array([0, 0, 5, 0]).reshape(1, 1, 4, 1)).ravel()
     array([ 0, 15, 10,  5], dtype=int32)
     """
 
@@ -114,43 +120,43 @@ class EventConv:
     def _wide(self) -> Runs:
         return self._arranged(np.int32)
 
-    def _arranged(self, number: type[np.signedinteger]) -> Runs:
-        """Lay the weights out as runs: [column phase, C_in, kH, run], a run by output column, then channel."""
+    def _arranged(self, number: Number) -> Runs:
+        """Lay the weights out as runs [column phase, C_in, kH, run]; a run goes by output column, then by channel.
+
+        An input column x has the phase (x + padding) % stride, and reaches outputs from (x + padding) // stride down.
+        """
+        height, stride, itemsize = self.weight.shape[2], self.stride[1], np.dtype(number).itemsize
+        channels = self.weight.shape[0] // self.groups
+        taps = -(-((self.weight.shape[3] - 1) * self.dilation[1] + 1) // stride)
+        parts, vectors = _cut(taps * channels, VECTOR_BYTES // itemsize)
+        run = parts * vectors * VECTOR_BYTES // itemsize
+        last, phases = np.divmod(np.arange(self.input_hw[1])[:, None] + self.padding[1], stride)
+        plane = max(int(last[-1, 0]) + taps, taps - 1 + self.output_hw[1]) * channels
+        source = np.arange(self.weight.shape[1] * self.groups)[None, :]
+        used = self.groups * plane + run
+        slots = (height - 1) * self.dilation[0] // self.stride[0] + 1
+        return Runs(
+            self._run_weights(number, taps, run).reshape(-1),
+            (last * channels + source // self.weight.shape[1] * plane).reshape(-1),
+            ((phases * source.size + source) * height * run).reshape(-1),
+            np.empty(0, dtype=number),
+            (0,) * vectors,
+            (
+                *(height, self.stride[0], self.padding[0], self.dilation[0]),
+                *(channels, taps - 1, plane, used, _slot(used, itemsize), slots, parts),
+            ),
+        )
+
+    def _run_weights(self, number: Number, taps: int, run: int) -> Array:
         outputs, inputs, height, width = self.weight.shape
-        stride, padding, dilation = self.stride[1], self.padding[1], self.dilation[1]
-        channels, lanes = outputs // self.groups, VECTOR_BYTES // np.dtype(number).itemsize
-        reach = (width - 1) * dilation + 1
-        taps = -(-reach // stride)
-        needed = -(-taps * channels // lanes)
-        parts = -(-needed // MOST_VECTORS)
-        vectors = -(-needed // parts)
-        run = parts * vectors * lanes
-        weights = aligned((stride, inputs * self.groups, height, run), number)
+        channels = outputs // self.groups
+        weights = aligned((self.stride[1], inputs * self.groups, height, run), number)
         for column in range(width):
-            tap, phase = divmod(column * dilation, stride)
+            tap, phase = divmod(column * self.dilation[1], self.stride[1])
             start = (taps - 1 - tap) * channels
             each = self.weight[:, :, :, column].reshape(self.groups, channels, inputs, height)
             weights[phase, :, :, start : start + channels] = each.transpose(0, 2, 3, 1).reshape(-1, height, channels)
-        last, phase = np.divmod(np.arange(self.input_hw[1]) + padding, stride)
-        plane = (max(int(last[-1]) + taps, taps - 1 + self.output_hw[1])) * channels
-        source = np.arange(inputs * self.groups)
-        sum_at = last[:, None] * channels + (source // inputs * plane)[None, :]
-        weight_at = (phase[:, None] * source.size + source[None, :]) * height * run
-        used = self.groups * plane + run
-        slot = _slot(used, np.dtype(number).itemsize)
-        slots = (height - 1) * self.dilation[0] // self.stride[0] + 1
-        geometry = (
-            *(height, self.stride[0], self.padding[0], self.dilation[0]),
-            *(channels, taps - 1, plane, used, slot, slots, parts),
-        )
-        return Runs(
-            weights.reshape(-1),
-            sum_at.reshape(-1).astype(np.int32),
-            weight_at.reshape(-1).astype(np.int64),
-            np.empty(0, dtype=number),
-            (0,) * vectors,
-            geometry,
-        )
+        return weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,14 +193,13 @@ class EventDense:
     def _wide(self) -> tuple[Array, Array, tuple[int, ...]]:
         return self._arranged(np.int32)
 
-    def _arranged(self, number: type[np.signedinteger]) -> tuple[Array, Array, tuple[int, ...]]:
+    def _arranged(self, number: Number) -> tuple[Array, Array, tuple[int, ...]]:
         """Lay the weights out by input, with a last row of 0 for the events that fill up a group of rows."""
         outputs, inputs = self.weight.shape
-        needed = -(-outputs // (VECTOR_BYTES // np.dtype(number).itemsize))
-        parts = -(-needed // MOST_VECTORS)
-        vectors = -(-needed // parts)
-        row = parts * vectors * VECTOR_BYTES // np.dtype(number).itemsize
-        small = np.min_scalar_type(-int(np.abs(self.weight).max(initial=1)))
+        lanes = VECTOR_BYTES // np.dtype(number).itemsize
+        parts, vectors = _cut(outputs, lanes)
+        row = parts * vectors * lanes
+        small: Number = np.int8 if np.abs(self.weight).max(initial=0) <= np.iinfo(np.int8).max else number
         weights = aligned((inputs + 1, row), small)
         weights[:inputs, :outputs] = self.weight.T
         return np.empty(0, dtype=number), weights, (0,) * vectors
@@ -243,12 +248,23 @@ class EventSums:
         return self.synapses.sums(messages, compact=True)
 
 
-def aligned(shape: Shape, number: type[np.signedinteger] | np.dtype[Any]) -> Array:
+def aligned(shape: Shape, number: Number) -> Array:
     """Return zeros whose memory begins at a vector's boundary."""
     itemsize = np.dtype(number).itemsize
     room = np.zeros(int(np.prod(shape)) + VECTOR_BYTES // itemsize, dtype=number)
     start = -room.ctypes.data % VECTOR_BYTES // itemsize
     return room[start : start + int(np.prod(shape))].reshape(shape)
+
+
+def _cut(length: int, lanes: int) -> tuple[int, int]:
+    """Return into how many parts a run is cut, and how many vectors each has.
+
+    >>> _cut(96, 32), _cut(160, 32)
+    ((1, 3), (2, 3))
+    """
+    needed = -(-length // lanes)
+    parts = -(-needed // MOST_VECTORS)
+    return parts, -(-needed // parts)
 
 
 def _slot(size: int, itemsize: int) -> int:
@@ -263,7 +279,8 @@ def _prepared(sides: tuple[int, int], messages: Array) -> tuple[Array, Array | N
     lowest = 0 if messages.dtype == np.uint8 else int(messages.min(initial=0))
     number = np.uint8 if lowest >= 0 and highest <= np.iinfo(np.uint8).max else np.int32
     one_sided, two_sided = sides
-    largest = max(-lowest, highest) * (two_sided if lowest < 0 else one_sided)
+    # At least 1, though all may be silent: the weights themselves have to fit the sums.
+    largest = max(-lowest, highest, 1) * (two_sided if lowest < 0 else one_sided)
     graded = None if lowest >= 0 and highest <= 1 else np.empty(0, dtype=np.int64)
     return np.ascontiguousarray(messages, dtype=number), graded, largest
 
@@ -282,9 +299,10 @@ def _is_narrow(largest: int, messages: Array) -> bool:
 
 def _result(shape: Shape, largest: int, out: Array | None, compact: bool) -> Array:
     """Return where the sums go; refuse what they might not fit."""
-    number = np.dtype(np.int32 if not compact or largest > NARROW_MAX else np.int16) if out is None else out.dtype
-    if largest > np.iinfo(number).max:
-        raise OverflowError(f"a synaptic sum could reach {largest}; {np.iinfo(number).max} fits")
+    number = np.dtype(np.int16 if compact and largest <= NARROW_MAX else np.int32) if out is None else out.dtype
+    limit = NARROW_MAX if number == np.int16 else WIDE_MAX
+    if largest > limit:
+        raise OverflowError(f"a synaptic sum could reach {largest}; {limit} fits")
     return np.empty(shape, dtype=number) if out is None else out
 
 

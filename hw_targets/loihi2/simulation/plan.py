@@ -13,7 +13,7 @@ import numpy as np
 
 from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import ChipLayer
-from hw_targets.loihi2.netx_weights import effective_weights
+from hw_targets.loihi2.netx_weights import shift_of
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
@@ -98,7 +98,7 @@ class Plan:
         if self.layer.kind not in ("dense", "dense_rec") or self.layer.weight_exponent or self.layer.delay is not None:
             return -min(self.layer.weight_exponent, 0)
         matrices = [self.layer.weight] if self.layer.recurrent is None else [self.layer.weight, self.layer.recurrent]
-        return effective_weights(matrices)[1] if any(matrix.any() for matrix in matrices) else 0
+        return shift_of(matrices)
 
     @cached_property
     def threshold(self) -> Array:

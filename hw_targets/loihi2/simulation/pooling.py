@@ -142,7 +142,7 @@ def _sum_bytes(messages: Array, high: int, wide: int, sums: Array) -> int:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sum_words(words: Array, high: int, wide: int, sums: Array) -> int:
+def _sum_words(words: Array, high: int, wide: int, sums: Array) -> np.uint64:
     """Fill ``sums`` [B, H', W', C/8] from ``words`` [B, H, W, C/8] and return every word or-ed together."""
     frames, rows, columns, channels = sums.shape
     size = columns * wide * channels
@@ -169,7 +169,7 @@ def _sum_words(words: Array, high: int, wide: int, sums: Array) -> int:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sum_windows(messages: Array, high: int, wide: int, sums: Array) -> int:
+def _sum_windows(messages: Array, high: int, wide: int, sums: Array) -> np.int64:
     """Do the same number by number; return the largest magnitude among the messages."""
     frames, rows, columns, channels = sums.shape
     largest = np.int64(0)
