@@ -272,7 +272,7 @@ def numba_cache() -> str | None:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     spec = find_spec("hw_targets")
     beside = (
-        [Path(place) / "loihi2" / "__pycache__" for place in (spec.submodule_search_locations or ())] if spec else []
+        [Path(place) / "loihi2" / "simulation" / "__pycache__" for place in (spec.submodule_search_locations or ())] if spec else []
     )
     named = os.environ.get("NUMBA_CACHE_DIR")
     for folder in ([Path(named)] if named else []) + beside + [Path(home) / "numba"]:

@@ -38,7 +38,7 @@ def settings(tmp_path, monkeypatch):
         DemoSettings, "training", lambda self: TrainSettings(epochs=15, learning_rate=0.05, seed=self.seed)
     )
     monkeypatch.setattr(
-        Loihi2, "judge", lambda self, chip, path, clips, timeout_s: LavaRun(simulate(chip, clips), 0.001)
+        Loihi2, "judge", lambda self, chip, path, clips, timeout_s, **_: LavaRun(simulate(chip, clips), 0.001)
     )
     return DemoSettings(tmp_path / "run", lava_clips=2)
 
@@ -91,7 +91,7 @@ def test_report_has_the_agreed_names(settings):
 
 
 def test_one_spike_that_differs_from_lava_fails_the_demo_and_is_named(settings, monkeypatch):
-    def judge(self, chip, path, clips, timeout_s):
+    def judge(self, chip, path, clips, timeout_s, **_):
         run = simulate(chip, clips)
         spikes = {name: value.copy() for name, value in run.spikes.items()}
         name = list(spikes)[1]
@@ -110,7 +110,7 @@ def test_one_spike_that_differs_from_lava_fails_the_demo_and_is_named(settings, 
 
 
 def test_the_accuracy_called_lava_is_made_of_lavas_own_spikes(settings, monkeypatch):
-    def judge(self, chip, path, clips, timeout_s):
+    def judge(self, chip, path, clips, timeout_s, **_):
         spikes = {name: value.copy() for name, value in simulate(chip, clips).spikes.items()}
         last = list(spikes)[-1]
         spikes[last] = np.roll(spikes[last], 10, axis=-1)  # this Lava votes for the other class
@@ -138,7 +138,7 @@ def test_changed_videos_are_not_taken_for_the_old_ones(settings, monkeypatch, tm
 
 
 def test_without_lava_the_demo_says_so_and_goes_on(settings, monkeypatch):
-    def judge(self, chip, path, clips, timeout_s):
+    def judge(self, chip, path, clips, timeout_s, **_):
         from hw_targets.finding import Finding
 
         raise MissingDependencyError(Finding("E601", "error", "lava", "lava-dl is not installed"))

@@ -129,7 +129,7 @@ def test_a_lava_that_disagrees_is_exit_code_5_with_the_place(capsys, bundle, mon
     from hw_targets.loihi2.simulate import ChipRun, simulate
     from hw_targets.loihi2.target import Loihi2
 
-    def judge(self, chip, path, clips, timeout_s):
+    def judge(self, chip, path, clips, timeout_s, **_):
         spikes = {name: value.copy() for name, value in simulate(chip, clips).spikes.items()}
         spikes["6"][3, 1, 2] ^= 1
         return LavaRun(ChipRun(spikes), 0.001)

@@ -227,16 +227,16 @@ def test_cuda_of_torch_is_read_without_importing_it():
 
 
 def test_numba_cache_is_where_numba_keeps_the_simulator(monkeypatch, tmp_path):
-    from hw_targets.loihi2.neurons import integrate_populations
+    from hw_targets.loihi2.simulation.lif import integrate_bounded
 
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    assert Path(numba_cache()) == Path(integrate_populations._cache.cache_path)
+    assert Path(numba_cache()) == Path(integrate_bounded._cache.cache_path)
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
     assert numba_cache() == str(tmp_path / "new")
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
-    assert Path(numba_cache()) == Path(integrate_populations._cache.cache_path)
+    assert Path(numba_cache()) == Path(integrate_bounded._cache.cache_path)
 
 
 def module(folder, name, text):

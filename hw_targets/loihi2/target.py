@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from hw_targets.finding import Finding
 from hw_targets.graph import Array, Graph
 from hw_targets.limit import Limit
-from hw_targets.loihi2 import limits, netx_file, place, quantize, rules
+from hw_targets.loihi2 import limits, place, quantize, rules
 from hw_targets.loihi2.chip import ChipGraph
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.loihi2.place import LayerPlacement
 from hw_targets.rule import Rule
 
 if TYPE_CHECKING:
     from hw_targets.loihi2.lava import LavaRun
-    from hw_targets.loihi2.netx_reader import NetxFile
+    from hw_targets.loihi2.netx.reader import NetxFile
     from hw_targets.loihi2.simulate import ChipRun
     from hw_targets.loihi2.simulation.engine import Simulator
 
@@ -55,12 +56,12 @@ class Loihi2:
         return place.summarise(placements)
 
     def write(self, chip: ChipGraph, path: Path) -> None:
-        """Write netx HDF5 (``netx_file.py``)."""
-        netx_file.write_netx(chip, path)
+        """Write netx HDF5 (``netx/writer.py``)."""
+        write_netx(chip, path)
 
     def read(self, path: Path, *, steps: int, first_frame: str, payload: int) -> ChipGraph:
-        """Read netx HDF5 that was written here (``netx_reader.py``)."""
-        from hw_targets.loihi2.netx_reader import read_netx
+        """Read netx HDF5 that was written here (``netx/reader.py``)."""
+        from hw_targets.loihi2.netx.reader import read_netx
 
         return read_netx(path, steps=steps, first_frame=first_frame, payload=payload)
 
@@ -87,8 +88,8 @@ class Loihi2:
     def open_file(
         self, path: Path, *, steps: int, first_frame: str = "integers", payload: int = 1, layers: int | None = None
     ) -> NetxFile:
-        """Read any netx file, with what is worth knowing about it (``netx_reader.py``)."""
-        from hw_targets.loihi2.netx_reader import open_netx
+        """Read any netx file, with what is worth knowing about it (``netx/reader.py``)."""
+        from hw_targets.loihi2.netx.reader import open_netx
 
         return open_netx(path, steps=steps, first_frame=first_frame, payload=payload, layers=layers)
 

@@ -17,7 +17,7 @@ from export.exporter import Compiled, compile_model, model_spikes
 from export.reference import run_graph
 from hw_targets.finding import CapacityError, UnsupportedError
 from hw_targets.loihi2 import lava
-from hw_targets.loihi2.netx_file import write_netx
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.registry import get_target
 from tests.hw_targets import lava_in_process
 

@@ -10,7 +10,7 @@ import pytest
 
 from hw_targets.finding import CapacityError, Finding
 from hw_targets.loihi2 import lava
-from hw_targets.loihi2.netx_reader import open_netx
+from hw_targets.loihi2.netx.reader import open_netx
 from hw_targets.loihi2.simulate import simulate
 from tests.hw_targets import brute_force, lava_in_process
 from tests.hw_targets.lava_runtime import run_runtime

@@ -16,10 +16,10 @@ from hw_targets.finding import InputError, UnsupportedError
 from hw_targets.loihi2 import lava
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.lava import run_lava
-from hw_targets.loihi2.lava_convolution import convolve
-from hw_targets.loihi2.lava_plan import plan_runs
-from hw_targets.loihi2.netx_file import write_netx
-from hw_targets.loihi2.netx_reader import open_netx
+from hw_targets.loihi2.lava.convolution import convolve
+from hw_targets.loihi2.lava.plan import plan_runs
+from hw_targets.loihi2.netx.reader import open_netx
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.loihi2.simulate import simulate
 from tests.hw_targets import brute_force, netx_networks
 from tests.hw_targets.lava_in_process import import_lava

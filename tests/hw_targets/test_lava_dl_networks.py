@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hw_targets.loihi2 import lava
-from hw_targets.loihi2.netx_reader import open_netx
+from hw_targets.loihi2.netx.reader import open_netx
 from hw_targets.loihi2.simulate import simulate
 from tests.hw_targets import lava_in_process
 

@@ -20,11 +20,13 @@ import numpy as np
 import pytest
 
 from hw_targets.finding import MissingDependencyError, NeuroEmoError, VerificationError
-from hw_targets.loihi2 import lava, lava_failure, lava_group
+from hw_targets.loihi2 import lava
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
+from hw_targets.loihi2.lava import failure as failures
+from hw_targets.loihi2.lava import group as groups
 from hw_targets.loihi2.lava import run_lava
-from hw_targets.loihi2.lava_group import LavaGroup
-from hw_targets.loihi2.netx_file import write_netx
+from hw_targets.loihi2.lava.group import LavaGroup
+from hw_targets.loihi2.netx.writer import write_netx
 
 ROOT = Path(__file__).parents[2]
 needs_lava = pytest.mark.skipif(not lava.lava_available(), reason="Lava needs Python 3.10 and the extra `lava`")
@@ -33,7 +35,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 SLEEPER = """
 import os, signal, sys, time
 from pathlib import Path
-from hw_targets.loihi2.lava_start import end_with_parent
+from hw_targets.loihi2.lava.start import end_with_parent
 deaf = "deaf" in sys.argv[0]
 if deaf:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -52,9 +54,9 @@ time.sleep(60)
 
 CALLER = """
 import sys
-from hw_targets.loihi2 import lava_group
-lava_group.WORKER = (sys.executable, sys.argv[1])
-with lava_group.LavaGroup() as group:
+from hw_targets.loihi2.lava import group as groups
+groups.WORKER = (sys.executable, sys.argv[1])
+with groups.LavaGroup() as group:
     group.run(60.0, lambda: None)
 """
 
@@ -116,7 +118,7 @@ def sleeper(tmp_path, monkeypatch) -> Path:
 
 def stand_in(file: Path, program: str, monkeypatch) -> Path:
     file.write_text(program)
-    monkeypatch.setattr(lava_group, "WORKER", (sys.executable, str(file)))
+    monkeypatch.setattr(groups, "WORKER", (sys.executable, str(file)))
     return file
 
 
@@ -207,7 +209,7 @@ def kill_when_forked(folder: Path, which: str) -> threading.Thread:
 @linux
 @pytest.mark.parametrize(
     ("which", "message"),
-    [("sleeper.py", "Lava ended by SIGKILL"), ("lava_guard.py", "together with its guardian process")],
+    [("sleeper.py", "Lava ended by SIGKILL"), ("guard.py", "together with its guardian process")],
     ids=["worker", "guardian"],
 )
 def test_a_kill_is_noticed_at_once(leftovers, monkeypatch, tmp_path, which, message):
@@ -235,7 +237,7 @@ def test_the_first_failure_is_the_one_that_is_told(leftovers, tmp_path, monkeypa
     program = """
 import sys
 from pathlib import Path
-from hw_targets.loihi2.lava_failure import report
+from hw_targets.loihi2.lava.failure import report
 for step, text in ((3, "the cause"), (4, "a consequence")):
     try:
         raise ValueError(text)
@@ -257,7 +259,7 @@ import sys
 sys.modules["lava"] = None
 sys.path.insert(0, "")
 from pathlib import Path
-from hw_targets.loihi2.lava_start import main
+from hw_targets.loihi2.lava.start import main
 main(Path(sys.argv[1]))
 """
     stand_in(tmp_path / "failing.py", program, monkeypatch)
@@ -273,8 +275,8 @@ def test_a_worker_without_a_word_is_told_with_its_status(leftovers, tmp_path, mo
 
 
 def test_a_message_of_many_lines_becomes_one(tmp_path):
-    lava_failure.report(tmp_path, ValueError("one\n  two"), layer="fc")
-    assert str(lava_failure.read(tmp_path)) == "ValueError: one two"
+    failures.report(tmp_path, ValueError("one\n  two"), layer="fc")
+    assert str(failures.read(tmp_path)) == "ValueError: one two"
 
 
 def three_layers() -> tuple[ChipGraph, np.ndarray]:
@@ -289,18 +291,18 @@ def three_layers() -> tuple[ChipGraph, np.ndarray]:
 
 PLANTED = """
 import runpy, sys, time, os
-from hw_targets.loihi2 import lava_worker
+from hw_targets.loihi2.lava import worker
 from lava.proc.lif.models import AbstractPyLifModelFixed
 
 original = AbstractPyLifModelFixed.subthr_dynamics
 
 def planted(self, activation_in):
-    if lava_worker.PLACES[self.model_id] == "LAYER" and self.time_step == 4:
+    if worker.PLACES[self.model_id] == "LAYER" and self.time_step == 4:
         WHAT
     original(self, activation_in)
 
 AbstractPyLifModelFixed.subthr_dynamics = planted
-runpy.run_module("hw_targets.loihi2.lava_start", run_name="__main__")
+runpy.run_module("hw_targets.loihi2.lava.start", run_name="__main__")
 """
 
 
@@ -368,10 +370,10 @@ REAL_CALLER = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from hw_targets.loihi2 import lava_group
+from hw_targets.loihi2.lava import group as groups
 from hw_targets.loihi2.lava import run_lava
 from tests.hw_targets.test_lava_faults import three_layers
-lava_group.WORKER = (sys.executable, {planted!r})
+groups.WORKER = (sys.executable, {planted!r})
 chip, clips = three_layers()
 run_lava(chip, Path({file!r}), clips)
 """
@@ -408,7 +410,7 @@ def test_a_kill_of_the_worker_takes_all_of_lava_with_it(tmp_path, leftovers, mon
 
     def kill() -> None:
         wait_for(hangs.exists, 120)
-        os.kill(min(pid for pid, line in processes(tmp_path).items() if "lava_guard" not in line), signal.SIGKILL)
+        os.kill(min(pid for pid, line in processes(tmp_path).items() if "guard.py" not in line), signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()

@@ -10,7 +10,7 @@ import pytest
 from hw_targets.loihi2 import lava
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.lava import run_lava
-from hw_targets.loihi2.netx_file import write_netx
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.loihi2.rules import check_chip
 from hw_targets.loihi2.simulate import simulate
 from tests.hw_targets import lava_in_process

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hw_targets.finding import CapacityError
 from hw_targets.loihi2 import lava
 from hw_targets.loihi2.lava import run_lava
-from hw_targets.loihi2.netx_file import write_netx
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.loihi2.rules import check_chip
 from hw_targets.loihi2.simulate import refuse_overflow, simulate
 from tests.hw_targets.test_simulate import chips

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hw_targets.finding import InputError
-from hw_targets.loihi2.netx_file import write_netx
-from hw_targets.loihi2.netx_reader import read_netx
+from hw_targets.loihi2.netx.reader import read_netx
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.loihi2.simulate import simulate
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from hw_targets.finding import NeuroEmoError
 from hw_targets.loihi2 import lava
-from hw_targets.loihi2.netx_reader import open_netx
+from hw_targets.loihi2.netx.reader import open_netx
 from tests.hw_targets.lava_in_process import import_lava
 from tests.hw_targets.netx_constants import assert_same, of_chip, of_lava
 from tests.hw_targets.test_netx_reader import LIF, SDNN, conv, dense, image_in, recurrent, write

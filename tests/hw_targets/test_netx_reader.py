@@ -14,9 +14,9 @@ import pytest
 from hw_targets.finding import InputError, UnsupportedError
 from hw_targets.loihi2 import lava
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.netx_file import write_netx
-from hw_targets.loihi2.netx_reader import MESSAGE_MAX, NetxFile, open_netx, read_netx
-from hw_targets.loihi2.netx_weights import effective_weights, shifted_back
+from hw_targets.loihi2.netx.reader import MESSAGE_MAX, NetxFile, open_netx, read_netx
+from hw_targets.loihi2.netx.weights import effective_weights, shifted_back
+from hw_targets.loihi2.netx.writer import write_netx
 from tests.hw_targets.netx_constants import assert_same, of_chip, of_lava
 
 needs_lava = [

@@ -7,8 +7,8 @@ import pytest
 
 from hw_targets.loihi2 import lava
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.netx_file import write_netx
-from hw_targets.loihi2.netx_reader import read_netx
+from hw_targets.loihi2.netx.reader import read_netx
+from hw_targets.loihi2.netx.writer import write_netx
 from hw_targets.loihi2.simulate import simulate
 from tests.hw_targets.lava_in_process import assert_equal, judge
 from tests.hw_targets.slayer_file import slayer_forward, write_slayer

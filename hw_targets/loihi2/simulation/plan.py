@@ -13,7 +13,7 @@ import numpy as np
 
 from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import ChipLayer
-from hw_targets.loihi2.netx_weights import shift_of
+from hw_targets.loihi2.netx.weights import shift_of
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53

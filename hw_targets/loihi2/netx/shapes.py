@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from hw_targets.graph import Array, Pair, Shape
-from hw_targets.loihi2.netx_datasets import NetxGroup, refusal
+from hw_targets.loihi2.netx.datasets import NetxGroup, refusal
 
 PLANE_MAX = 2**28
 """Largest padded image of one time step, in values."""

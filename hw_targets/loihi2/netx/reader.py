@@ -1,8 +1,8 @@
 """Read a netx HDF5 file with exactly the meaning that ``lava.lib.dl.netx.hdf5.Network`` and Lava's CPU models give it.
 
 What Lava does without a word is done here too, with a warning that says so: dense weights that change on the way
-(``netx_weights.py``), fractions that are cut off, 16-bit biases that wrap, keys that netx never reads. What Lava cannot
-build or run is refused by name. The file is not trusted (``netx_datasets.py``).
+(``netx/weights.py``), fractions that are cut off, 16-bit biases that wrap, keys that netx never reads. What Lava cannot
+build or run is refused by name. The file is not trusted (``netx/datasets.py``).
 
 Codes: E040 no file, E041 damaged, E042 layer type, E043 other things that are not run, E044 shapes that contradict each
 other, E045 not safe to read, E046 a constant out of range; W240 weights that Lava changes, W241 fractions, W242 ignored
@@ -22,10 +22,10 @@ import numpy as np
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.netx_datasets import NetxGroup, refusal
-from hw_targets.loihi2.netx_heaps import check_heaps, check_sizes
-from hw_targets.loihi2.netx_neurons import INTEGRATOR, NeuronConstants, neuron_type, read_neurons
-from hw_targets.loihi2.netx_shapes import (
+from hw_targets.loihi2.netx.datasets import NetxGroup, refusal
+from hw_targets.loihi2.netx.heaps import check_heaps, check_sizes
+from hw_targets.loihi2.netx.neurons import INTEGRATOR, NeuronConstants, neuron_type, read_neurons
+from hw_targets.loihi2.netx.shapes import (
     groups_of,
     kernel_shape,
     matrix_shapes,
@@ -35,7 +35,7 @@ from hw_targets.loihi2.netx_shapes import (
     single,
     spread_delay,
 )
-from hw_targets.loihi2.netx_weights import effective_weights, shifted_back, unchanged
+from hw_targets.loihi2.netx.weights import effective_weights, shifted_back, unchanged
 
 MESSAGE_MAX = 2**31 - 1
 """Largest message that a neuron of a sigma-delta network may send: Lava's channels carry 32 bits."""

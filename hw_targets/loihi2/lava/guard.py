@@ -1,6 +1,6 @@
 """The guardian of a Lava run: a small process of its own, so that nothing is left behind however the run ends.
 
-``python lava_guard.py FOLDER CALLER COMMAND...`` waits for a line on its standard input, then starts COMMAND in a
+``python guard.py FOLDER CALLER COMMAND...`` waits for a line on its standard input, then starts COMMAND in a
 new session with its output in ``FOLDER/log.txt``, and writes ``FOLDER/ended`` when COMMAND ends by itself. As soon as
 its standard input ends, because the caller (the process CALLER) closed it or died, be it by SIGKILL, it ends every
 process that descends from COMMAND, removes FOLDER and exits.

@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hw_targets.loihi2.netx_datasets import refusal
+from hw_targets.loihi2.netx.datasets import refusal
 
 if TYPE_CHECKING:
     import h5py

@@ -1,6 +1,6 @@
-"""How the process in which Lava runs begins: ``python -m hw_targets.loihi2.lava_start FOLDER``.
+"""How the process in which Lava runs begins: ``python -m hw_targets.loihi2.lava.start FOLDER``.
 
-Before Lava is imported, this sees to it that an error is reported to the run's folder (``lava_failure.py``), and that
+Before Lava is imported, this sees to it that an error is reported to the run's folder (``lava/failure.py``), and that
 the process and all that it forks end when whoever started them does.
 """
 
@@ -16,7 +16,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from hw_targets.loihi2.lava_failure import report
+from hw_targets.loihi2.lava.failure import report
 
 SET_PARENT_DEATH_SIGNAL = 1
 """Option of Linux's prctl: the signal that this process gets when the one that started it ends."""
@@ -35,13 +35,13 @@ def main(folder: Path) -> int:
     os.register_at_fork(after_in_child=end_with_parent)
     threading.excepthook = lambda caught: report(folder, caught.exc_value) if caught.exc_value else None
     try:
-        from hw_targets.loihi2 import lava_worker
+        from hw_targets.loihi2.lava import worker
     except ImportError as error:
         traceback.print_exc()
         report(folder, error, missing=True)
         return 1
     try:
-        lava_worker.main(folder)
+        worker.main(folder)
     except BaseException as error:  # whatever it is, whoever waits for the result has to know
         traceback.print_exc()
         report(folder, error)

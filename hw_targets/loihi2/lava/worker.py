@@ -1,4 +1,4 @@
-"""What runs inside Lava's process (``lava_start.py``): netx builds the network, Lava runs it, files record it.
+"""What runs inside Lava's process (``lava/start.py``): netx builds the network, Lava runs it, files record it.
 
 Reads ``job.json`` and ``input.npy`` from the job's folder, writes for layer i ``layer{i}.bin`` (its messages, one
 row per step) and, where probed, ``probe{i}.bin``, then ``result.json``, whose existence means that all is complete.
@@ -37,7 +37,7 @@ from lava.proc.io.source import RingBuffer
 from lava.proc.lif.models import PyLifModelBitAcc, PyLifResetModelBitAcc
 from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
 
-from hw_targets.loihi2.lava_failure import report
+from hw_targets.loihi2.lava.failure import report
 
 SMALL_CHANNELS = {"pypy_channel_size": 1}
 """One slot for each channel instead of 64: 5 MB instead of 329 MB on the paper's network, at the same speed."""
@@ -174,7 +174,7 @@ def main(folder: Path) -> None:
     search_models_once()
     gc.freeze()  # what has been imported stays; no collection has to look at it
     if job["patch"] == "convolution":
-        from hw_targets.loihi2.lava_convolution import convolve
+        from hw_targets.loihi2.lava.convolution import convolve
 
         conv_utils.conv_scipy = convolve
     elapsed = 0.0

@@ -1,6 +1,6 @@
 """One run of Lava in a process group of its own: started, watched, ended, and its folder removed.
 
-Between the caller and Lava stands a guardian process (``lava_guard.py``). It holds the reading end of a pipe; when
+Between the caller and Lava stands a guardian process (``lava/guard.py``). It holds the reading end of a pipe; when
 the writing end closes, because the run is over or because the caller was interrupted, terminated or killed, it ends
 the group and removes the folder.
 """
@@ -20,9 +20,10 @@ from pathlib import Path
 from types import TracebackType
 
 from hw_targets.finding import Finding, MissingDependencyError, VerificationError
-from hw_targets.loihi2 import lava_failure, lava_guard
+from hw_targets.loihi2.lava import failure as failures
+from hw_targets.loihi2.lava import guard
 
-WORKER = (sys.executable, "-m", "hw_targets.loihi2.lava_start")
+WORKER = (sys.executable, "-m", "hw_targets.loihi2.lava.start")
 """The command that runs the job in the folder named behind it."""
 
 POLL_S = 0.05
@@ -44,7 +45,7 @@ class LavaGroup:
             self._guard = subprocess.Popen(
                 # -S, and a file instead of a module: only the standard library, so it is there in milliseconds
                 [
-                    *(sys.executable, "-I", "-S", lava_guard.__file__, str(self.folder), str(os.getpid())),
+                    *(sys.executable, "-I", "-S", guard.__file__, str(self.folder), str(os.getpid())),
                     *(*WORKER, str(self.folder)),
                 ],
                 stdin=subprocess.PIPE,
@@ -90,7 +91,7 @@ class LavaGroup:
             watch()
             if (self.folder / "result.json").exists():
                 return
-            if failure := lava_failure.read(self.folder):
+            if failure := failures.read(self.folder):
                 raise _failed(failure)
             if not guarded:
                 raise self._stopped("was ended together with its guardian process", timeout_s)
@@ -120,7 +121,7 @@ def missing_lava(found: str) -> MissingDependencyError:
     )
 
 
-def _failed(failure: lava_failure.Failure) -> MissingDependencyError | VerificationError:
+def _failed(failure: failures.Failure) -> MissingDependencyError | VerificationError:
     if failure.missing:
         return missing_lava(f"Lava cannot be imported: {failure}")
     fix = "the netx file itself is checked by `neuroemo simulate` with --backend fast"

@@ -17,7 +17,7 @@ import numpy as np
 from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import Neurons
 from hw_targets.loihi2.limits import THRESHOLD_MAX
-from hw_targets.loihi2.netx_datasets import NetxGroup, refusal
+from hw_targets.loihi2.netx.datasets import NetxGroup, refusal
 
 Warn = Callable[..., None]
 """Takes the code, the node, what was found, and optionally limit, over and fix."""

@@ -1,8 +1,8 @@
 """Lava as the judge: run a netx file in Lava's own CPU backend, safely.
 
 An exception inside a Lava process hangs the run for ever, and killing only the parent leaves orphans. So Lava runs in
-a process group of its own (``lava_group.py``), whose processes report what they raise, and which ends with the caller,
-however that ends. How the clips are laid out in time is ``lava_plan.py``; what runs there is ``lava_worker.py``.
+a process group of its own (``lava/group.py``), whose processes report what they raise, and which ends with the caller,
+however that ends. How the clips are laid out in time is ``lava/plan.py``; what runs there is ``lava/worker.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from hw_targets.graph import Array
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.lava_group import LavaGroup, missing_lava
-from hw_targets.loihi2.lava_plan import LavaPlan, Mode, plan_runs
+from hw_targets.loihi2.lava.group import LavaGroup, missing_lava
+from hw_targets.loihi2.lava.plan import LavaPlan, Mode, plan_runs
 from hw_targets.loihi2.simulation.encode import check_shape, encode_input
 from hw_targets.loihi2.simulation.record import ChipRun, Probe, chosen_neurons
 
@@ -57,7 +57,7 @@ def run_lava(
     """Run clips [T, N, ...] through Lava's fixed-point models of the netx ``file`` and record every layer.
 
     ``chip`` is the same network as we read it; its populations are run, and what follows them in the file is not.
-    ``mode`` "aligned" is frame time, all layers on the same frame, "pipeline" Lava's own clock (``lava_plan.py``).
+    ``mode`` "aligned" is frame time, all layers on the same frame, "pipeline" Lava's own clock (``lava/plan.py``).
     ``probe`` names the layers whose synaptic sum, u and v before the reset are recorded (of sigma-delta neurons: sum,
     sigma, activation); as a mapping it gives the neurons, numbered in C, H, W order, or None for all of them.
     ``progress`` is called with steps done, steps in all, and what is being done. ``patch`` "convolution" replaces
