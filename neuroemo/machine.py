@@ -271,9 +271,8 @@ def numba_cache() -> str | None:
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     spec = find_spec("hw_targets")
-    beside = (
-        [Path(place) / "loihi2" / "simulation" / "__pycache__" for place in (spec.submodule_search_locations or ())] if spec else []
-    )
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    beside = [Path(place) / "loihi2" / "simulation" / "__pycache__" for place in places]
     named = os.environ.get("NUMBA_CACHE_DIR")
     for folder in ([Path(named)] if named else []) + beside + [Path(home) / "numba"]:
         there = next((place for place in (folder, *folder.parents) if place.exists()), None)

@@ -320,6 +320,20 @@ def test_people_get_a_short_table_and_the_next_command(capsys, tmp_path, net):
     assert lines[-1] == f"next: neuroemo simulate {net} --clips {tmp_path / 'x.npy'} -o runs/answers"
 
 
+def test_the_next_command_is_about_the_same_network(capsys, tmp_path, net, clips):
+    said = ("--layers", 2, "--mode", "pipeline", "--input-message-bits", 0)
+    code, out, _ = run(capsys, net, "--clips", clips, *said)
+    assert code == 0
+    kept = "--mode pipeline --layers 2 --input-message-bits 0"
+    assert out.splitlines()[-1] == f"next: neuroemo simulate {net} --clips {clips} {kept} -o runs/answers"
+
+
+def test_silence_is_said(capsys, tmp_path, net):
+    code, out, _ = run(capsys, net, "--clips", put(tmp_path / "x.npy", np.zeros((3, 1, 2, 4, 4), np.uint8)))
+    assert code == 0
+    assert "no output neuron fired in 3 of 3 clips: these answers say nothing" in out
+
+
 # --- Lava --------------------------------------------------------------------------------------------------------
 
 
@@ -417,6 +431,7 @@ WRONG = {
     "no steps": (lambda p: put(p, spikes((N, 0, 2, 4, 4))), "E672", "no steps"),
     "one clip alone": (lambda p: put(p, spikes((T, 32))), "E655", "(7, 32)"),
     "another frame": (lambda p: put(p, spikes((N, T, 2, 4, 5))), "E655", "(5, 7, 2, 4, 5)"),
+    "axes exchanged": (lambda p: put(p, spikes((N, T, 4, 4, 2))), "E655", "(5, 7, 4, 4, 2)"),
     "NaN": (lambda p: put(p, changed(np.nan)), "E674", "1 values are NaN, the first in clip 1, step 2, at (0, 0, 0)"),
     "infinite": (lambda p: put(p, changed(-np.inf)), "E675", "1 values are infinite"),
     "fractions": (lambda p: put(p, changed(0.5)), "E676", "no whole numbers, the first in clip 1, step 2"),

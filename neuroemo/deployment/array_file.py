@@ -186,7 +186,9 @@ def check_shape(path: Path, shape: tuple[int, ...], frame: Shape, steps: int | N
         InputError: another frame, another number of steps, or the first two axes exchanged.
     """
     wanted = f"[N, {'T' if steps is None else steps}, {', '.join(map(str, frame))}]"
-    fits = shape[2:] == frame or (as_vector and prod(shape[2:]) == prod(frame))
+    # A vector has its values in one order; an image with its axes exchanged has as many, in another.
+    flat = min(sum(size > 1 for size in axes) for axes in (shape[2:], frame)) <= 1
+    fits = shape[2:] == frame or (as_vector and flat and prod(shape[2:]) == prod(frame))
     if fits and steps is not None and shape[1] != steps and shape[0] == steps:
         found = f"shape {shape} looks like [T, N, ...]: the first axis has the {steps} steps of the network"
         fix = "files hold one clip after the other: numpy.save(FILE, clips.swapaxes(0, 1))"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hw_targets.finding import Finding
+
+if TYPE_CHECKING:
+    from neuroemo.simulation.settings import SimulationSettings
 
 SHOWN = 20
 """More answers than these are counted, not listed."""
 
 
-def result_text(result: dict[str, Any], data: Path, output: Path | None, save: Path | None) -> str:
+def result_text(result: dict[str, Any], data: Path, settings: SimulationSettings) -> str:
     """Return answers, rates, accuracy, the verdict on Lava, and what to do next."""
+    output, save = settings.output, settings.save
     lines = [*_answer_lines(result["answers"]), *_layer_lines(result["layers"]), *_summary(result)]
     if "lava" in result and result["backend"] == "both":
         lines.append(_lava_line(result["lava"]))
@@ -22,7 +26,7 @@ def result_text(result: dict[str, Any], data: Path, output: Path | None, save: P
         lines.append(f"{save}: {', '.join(result['saved'])}")
     if output is not None:
         lines.append(f"look at {output}/: {', '.join(Path(path).name for path in result['written'])}")
-    return "\n".join([*lines, f"next: {next_command(result, data, output)}"])
+    return "\n".join([*lines, f"next: {next_command(result, data, settings)}"])
 
 
 def _answer_lines(answers: list[dict[str, Any]]) -> list[str]:
@@ -52,6 +56,9 @@ def _summary(result: dict[str, Any]) -> list[str]:
     lines = []
     if "accuracy" in result:
         lines.append(f"accuracy {result['accuracy']:.1%} of {clips}")
+    silent = sum(not any(answer["rates"]) for answer in result["answers"])
+    if silent:
+        lines.append(f"no output neuron fired in {silent} of {clips}: these answers say nothing")
     if "seconds" in result:
         lines.append(f"{clips} of {result['steps']} steps in {result['seconds']:.3g} s")
     return lines
@@ -62,14 +69,25 @@ def _lava_line(check: dict[str, Any]) -> str:
     return f"Lava and the fast simulator: {wrong} of {total} messages differ"
 
 
-def next_command(result: dict[str, Any], data: Path, output: Path | None) -> str:
+def next_command(result: dict[str, Any], data: Path, settings: SimulationSettings) -> str:
     """Return the next command: Lava as the judge of a fast run, the pages of a judged one, or a look at them."""
     command = f"neuroemo simulate {shlex.quote(result['network'])} --clips {shlex.quote(str(data))}"
-    if result["mode"] != "aligned":
-        command += f" --mode {result['mode']}"
-    if output is None:
+    command += "".join(f" --{name} {shlex.quote(str(value))}" for name, value in _kept_options(settings).items())
+    if settings.output is None:
         return f"{command} -o runs/answers"
     if result["backend"] == "fast":
         return f"{command} --backend both --limit 1"
     is_bundle = Path(result["network"]).is_dir()
     return f"neuroemo verify {shlex.quote(result['network'])}" if is_bundle else "neuroemo doctor"
+
+
+def _kept_options(settings: SimulationSettings) -> dict[str, Any]:
+    """Return the options without which the same command would run another network, other clips or another clock."""
+    kept = {
+        "mode": settings.mode if settings.mode != "aligned" else None,
+        "layers": settings.layers,
+        "input-message-bits": settings.input_message_bits,
+        "split": settings.split,
+        "device": settings.device if settings.device != "cpu" else None,
+    }
+    return {name: value for name, value in kept.items() if value is not None}

@@ -17,7 +17,7 @@ def simulate(args: Namespace, console: Console) -> int:
     from neuroemo.simulation.run import simulate_clips
     from neuroemo.simulation.text import result_text
 
-    done = "before the first clip"
+    done, settings = "before the first clip", _settings(args)
 
     with console.progress("simulate") as report:
 
@@ -27,11 +27,11 @@ def simulate(args: Namespace, console: Console) -> int:
             report(now, total, note)
 
         try:
-            result = simulate_clips(args.bundle, args.clips, _settings(args), progress=progress, log=console.say)
+            result = simulate_clips(args.bundle, args.clips, settings, progress=progress, log=console.say)
         except KeyboardInterrupt:
             fix = "nothing half written is left; the same command begins anew"
             return console.fail((Finding("E697", "error", "", f"interrupted {done}", fix=fix),), 130)
-    console.show(result, result_text(result, args.clips, args.output, args.save))
+    console.show(result, result_text(result, args.clips, settings))
     return int(result["exit_code"])
 
 

@@ -263,14 +263,14 @@ def _convolve(population: Population, frame: list[int], place: tuple[int, ...]) 
     )
     _, height, width = population.source
     outputs, per_group = weight.shape[:2]
-    first = place[0] * int(population.entry["groups"]) // outputs * per_group
+    first = place[0] * int(np.ravel(population.entry["groups"])[0]) // outputs * per_group
     total = 0
     for c, i, j in product(range(per_group), range(weight.shape[2]), range(weight.shape[3])):
         y = place[1] * stride[0] - padding[0] + i * dilation[0]
         x = place[2] * stride[1] - padding[1] + j * dilation[1]
         if 0 <= y < height and 0 <= x < width:
             value = _input(population, frame[((first + c) * height + y) * width + x])
-            total += int(weight[place[0], c, i, j]) * value
+            total += weight[place[0], c, i, j].item() * value
     if abs(total) >= 2**31:
         raise OverflowError(f"a convolution sums to {total}: undefined in Lava")
     population.sum_wraps += wrap(total, 24) != total

@@ -102,3 +102,18 @@ def test_a_device_that_is_not_there_is_named():
     if not torch.cuda.is_available():
         with pytest.raises(MissingDependencyError, match=r"E603.*cuda.*no CUDA device"):
             Simulator(chip, device="cuda")
+
+
+def test_sums_that_rounding_might_not_save_are_refused():
+    weight = np.array([[[[2**30 + 1]], [[-(2**30)]]]])
+    layer = ChipLayer("n", "conv", weight, np.zeros(1, int), 5, 0, (2, 8, 8), (1, 8, 8), payload=2**26)
+    chip = ChipGraph((layer,), (2, 8, 8), 1, None, "integers")
+    clips = np.full((1, 1, 2, 8, 8), 2**25 + 1, np.int32)
+    with pytest.raises(CapacityError, match="E233"):
+        on_torch(chip, overflow="wrap").run(clips)
+    with pytest.raises(CapacityError, match="E233"):
+        Simulator(chip, overflow="wrap").run(clips)
+    clips[:] = 7
+    ours = Simulator(chip, overflow="wrap").run(clips, probe=("n",))
+    assert (ours.drive["n"] == 7).all()
+    assert_same(on_torch(chip, overflow="wrap").run(clips, probe=("n",)), ours)

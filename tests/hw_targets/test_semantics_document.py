@@ -76,6 +76,7 @@ class AskingLava:
 @pytest.mark.lava
 @pytest.mark.skipif(not lava.lava_available(), reason="Lava needs Python 3.10 and the extra `lava`")
 def test_every_worked_example_is_lavas_answer(tmp_path, monkeypatch):
+    lava_in_process.import_lava()  # it prints, which an example must not
     asking = AskingLava(tmp_path)
     monkeypatch.setattr(simulator, "simulate", asking)
     examples = doctest.DocTestParser().get_doctest(SEMANTICS.read_text("utf-8"), {}, "semantics", str(SEMANTICS), 0)
@@ -92,6 +93,7 @@ def test_every_worked_example_is_lavas_answer(tmp_path, monkeypatch):
 @pytest.mark.lava
 @pytest.mark.skipif(not lava.lava_available(), reason="Lava needs Python 3.10 and the extra `lava`")
 def test_an_example_that_is_not_lavas_is_noticed(tmp_path, monkeypatch):
+    lava_in_process.import_lava()
     asking = AskingLava(tmp_path)
     honest = asking.simulate
 

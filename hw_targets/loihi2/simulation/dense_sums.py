@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw_targets.finding import CapacityError, Finding
 from hw_targets.graph import Array, Pair
 from hw_targets.loihi2.chip import ChipLayer
 from hw_targets.loihi2.simulation.plan import FLOAT32_EXACT, FLOAT64_EXACT, Plan
@@ -62,9 +61,7 @@ class DenseSums:
         """
         import torch
 
-        if largest >= FLOAT64_EXACT:
-            found = f"a partial synaptic sum could reach {largest}"
-            raise CapacityError(Finding("E233", "error", self.plan.layer.name, found, str(FLOAT64_EXACT - 1)))
+        self.plan.require_exact(largest, FLOAT64_EXACT)
         number = torch.float32 if largest < FLOAT32_EXACT else torch.float64
         if self.pooled is not None:
             messages = sum_pool(messages, self.pooled.size)

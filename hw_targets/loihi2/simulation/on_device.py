@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
 V_MAX = 2**23 - 1
+ROUNDING_EXACT = 2**40
+"""Partial sums below this are exact after rounding: an algorithm may lose 12 of the 53 bits and is still right."""
 
 
 def open_device(name: str) -> torch.device:
@@ -103,6 +105,7 @@ class DevicePopulation:
         import torch.nn.functional as F
 
         layer = self.layer
+        self._require_exact(messages)
         whole = messages.to(torch.float64)
         if layer.kind == "conv":
             frames = whole.flatten(0, 1).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
@@ -118,6 +121,16 @@ class DevicePopulation:
         elif layer.weight_exponent < 0:
             sums = sums >> -layer.weight_exponent
         return self._as_current(sums, graded=messages.dtype != torch.uint8)
+
+    def _require_exact(self, messages: torch.Tensor) -> None:
+        import torch
+
+        magnitude, signed = 1, False
+        if messages.dtype != torch.uint8 and messages.numel():
+            lowest, highest = int(messages.min()), int(messages.max())
+            magnitude, signed = max(-lowest, highest), lowest < 0
+        if self.layer.kind != "input":
+            self.plan.require_exact(self.plan.bound(magnitude, signed), ROUNDING_EXACT)
 
     def _as_current(self, sums: torch.Tensor, *, graded: bool) -> torch.Tensor:
         seen = int(sums.abs().max()) if sums.numel() else 0

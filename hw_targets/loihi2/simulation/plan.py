@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hw_targets.finding import CapacityError, Finding
 from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import ChipLayer
 from hw_targets.loihi2.netx.weights import shift_of
@@ -138,6 +139,17 @@ class Plan:
     def bound(self, magnitude: int, signed: bool) -> int:
         """Return how large any partial sum can become for messages of ``magnitude`` at most."""
         return (self._two_sided if signed else self._one_sided) * magnitude
+
+    def require_exact(self, largest: int, limit: int) -> None:
+        """Refuse partial sums that floating point could not hold, or round, exactly.
+
+        Raises:
+            CapacityError: ``largest`` is ``limit`` or more.
+        """
+        if largest >= limit:
+            found, over = f"a partial synaptic sum could reach {largest}", str(largest - limit + 1)
+            fix = "lower the weights or the graded inputs"
+            raise CapacityError(Finding("E233", "error", self.layer.name, found, str(limit - 1), over, fix))
 
     def bounded(self, largest: int) -> bool:
         """Whether sums of magnitude ``largest`` may take the 32-bit kernel."""
