@@ -114,4 +114,4 @@ def _readable_scale(weight: Array, scale: float) -> float:
 def worst_sum(weight: Array) -> int:
     """Return the largest magnitude that a synaptic sum can reach when any inputs may be on at once."""
     rows = weight.reshape(weight.shape[0], -1)
-    return int(max(np.clip(rows, 0, None).sum(axis=1).max(), -np.clip(rows, None, 0).sum(axis=1).min()))
+    return int(max(rows.sum(axis=1, where=rows > 0).max(), -rows.sum(axis=1, where=rows < 0).min()))

@@ -270,7 +270,7 @@ def _convolve(population: Population, frame: list[int], place: tuple[int, ...]) 
         x = place[2] * stride[1] - padding[1] + j * dilation[1]
         if 0 <= y < height and 0 <= x < width:
             value = _input(population, frame[((first + c) * height + y) * width + x])
-            total += weight[place[0], c, i, j].item() * value
+            total += int(weight[place[0], c, i, j].item()) * value
     if abs(total) >= 2**31:
         raise OverflowError(f"a convolution sums to {total}: undefined in Lava")
     population.sum_wraps += wrap(total, 24) != total

@@ -287,8 +287,8 @@ def _prepared(sides: tuple[int, int], messages: Array) -> tuple[Array, Array | N
 
 def _largest_rows(weight: Array) -> tuple[int, int]:
     """Return the largest sum of the weights of one sign into a neuron, and the largest of all magnitudes."""
-    rows = weight.reshape(len(weight), -1).astype(np.int64)
-    above, below = np.clip(rows, 0, None).sum(axis=1), -np.clip(rows, None, 0).sum(axis=1)
+    rows = weight.reshape(len(weight), -1).astype(np.int64, copy=False)
+    above, below = rows.sum(axis=1, where=rows > 0), -rows.sum(axis=1, where=rows < 0)
     return int(max(above.max(initial=0), below.max(initial=0))), int((above + below).max(initial=0))
 
 

@@ -15,6 +15,7 @@ from hw_targets.finding import CapacityError, Finding
 from hw_targets.graph import Array, Shape
 from hw_targets.loihi2.chip import ChipLayer
 from hw_targets.loihi2.netx.weights import shift_of
+from hw_targets.loihi2.scale import worst_sum
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
@@ -59,15 +60,18 @@ class Plan:
         """Number of neurons M."""
         return self.layer.neurons
 
-    @cached_property
+    @property
     def weight(self) -> Array:
-        """Weights of a convolution as they are; of a dense layer with columns in channels-last order, [M, M_in]."""
+        """Weights of a convolution as they are; of a dense layer with columns in channels-last order, [M, M_in].
+
+        Not kept: a dense layer of the paper's network has 26 million.
+        """
         weight = self.layer.weight
         if self.layer.kind == "conv" or len(self.source_shape) != 3:
             return weight
         return np.ascontiguousarray(np.moveaxis(weight.reshape(-1, *self.source_shape), 1, -1)).reshape(len(weight), -1)
 
-    @cached_property
+    @property
     def delay(self) -> Array | None:
         """Delays with columns in the order of ``weight``."""
         delay = self.layer.delay
@@ -129,12 +133,12 @@ class Plan:
 
     @cached_property
     def _one_sided(self) -> int:
-        rows = self.weight.reshape(len(self.weight), -1)
-        return int(max(np.clip(rows, 0, None).sum(axis=1).max(), -np.clip(rows, None, 0).sum(axis=1).min()))
+        return worst_sum(self.layer.weight)
 
     @cached_property
     def _two_sided(self) -> int:
-        return int(np.abs(self.weight.reshape(len(self.weight), -1)).sum(axis=1).max())
+        rows = self.layer.weight.reshape(len(self.layer.weight), -1)
+        return int((rows.sum(axis=1, where=rows > 0) - rows.sum(axis=1, where=rows < 0)).max())
 
     def bound(self, magnitude: int, signed: bool) -> int:
         """Return how large any partial sum can become for messages of ``magnitude`` at most."""

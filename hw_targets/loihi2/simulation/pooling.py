@@ -124,8 +124,8 @@ def _divisors(number: int) -> list[int]:
 
 def _repeats(weight: Array, axis: int, p: int) -> bool:
     """Whether the weights come in groups of p equal ones along ``axis``."""
-    first = weight.take(range(0, weight.shape[axis], p), axis=axis)
-    return bool((np.repeat(first, p, axis=axis) == weight).all())
+    along = np.moveaxis(weight, axis, 0)
+    return all(bool((along[offset::p] == along[::p]).all()) for offset in range(1, p))
 
 
 def _sum_bytes(messages: Array, high: int, wide: int, sums: Array) -> int:
