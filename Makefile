@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 
 NEWER := .venv-3.11
 
-.PHONY: demo demo-small test test-slow test-3.11 lint install bench clean
+.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate clean
 
 demo: install
 	$(BIN)/neuroemo demo
@@ -32,6 +32,11 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/seeds.py
+
+# About a quarter of an hour on an idle machine; the picture is drawn from the results.
+bench-simulate: install
+	$(BIN)/python benchmarks/simulate.py
+	$(BIN)/python benchmarks/simulate_figures.py
 
 install: $(STAMP)
 

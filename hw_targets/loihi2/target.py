@@ -79,11 +79,15 @@ class Loihi2:
 
         return simulate(chip, clips, probe=probe, teacher=teacher, keep_state=keep_state)
 
-    def simulator(self, chip: ChipGraph, **options: Any) -> Simulator:
-        """Return the simulator, planned for ``chip``, for many runs (``simulation/engine.py``)."""
-        from hw_targets.loihi2.simulation.engine import Simulator
+    def simulator(self, chip: ChipGraph, *, reset: tuple[int, int] | None = None, **options: Any) -> Simulator:
+        """Return the simulator, planned for ``chip``, for many runs (``simulation/engine.py``).
 
-        return Simulator(chip, **options)
+        ``reset`` is netx's ``reset_interval`` and ``reset_offset``.
+        """
+        from hw_targets.loihi2.simulation.engine import Simulator
+        from hw_targets.loihi2.simulation.reset import Reset
+
+        return Simulator(chip, reset=None if reset is None else Reset(*reset), **options)
 
     def open_file(
         self, path: Path, *, steps: int, first_frame: str = "integers", payload: int = 1, layers: int | None = None
@@ -93,11 +97,22 @@ class Loihi2:
 
         return open_netx(path, steps=steps, first_frame=first_frame, payload=payload, layers=layers)
 
-    def judge(self, chip: ChipGraph, path: Path, clips: Array, *, timeout_s: float = 600.0, **options: Any) -> LavaRun:
-        """Run Lava (``lava.py``)."""
+    def judge(
+        self,
+        chip: ChipGraph,
+        path: Path,
+        clips: Array,
+        *,
+        timeout_s: float = 600.0,
+        reset: tuple[int, int] | None = None,
+        **options: Any,
+    ) -> LavaRun:
+        """Run Lava (``lava/``); ``reset`` is netx's ``reset_interval`` and ``reset_offset``."""
         from hw_targets.loihi2.lava import run_lava
+        from hw_targets.loihi2.simulation.reset import Reset
 
-        return run_lava(chip, path, clips, timeout_s=timeout_s, **options)
+        told = None if reset is None else Reset(*reset)
+        return run_lava(chip, path, clips, timeout_s=timeout_s, reset=told, **options)
 
 
 TARGET = Loihi2()

@@ -79,6 +79,8 @@ class FastBackend:
         options: dict[str, Any] = {"mode": settings.mode, "path": settings.path, "threads": settings.threads}
         if settings.device != "cpu":
             options["device"] = settings.device
+        if settings.reset is not None:
+            options["reset"] = settings.reset
         options["overflow"] = "wrap" if network.wraps else "refuse"
         self.simulator = target.simulator(self.deployment.chip, **options)
         self.latency = Latency.of(network, settings)
@@ -103,7 +105,7 @@ class LavaBackend:
 
     def __init__(self, network: SimulatedNetwork, settings: SimulationSettings) -> None:
         self.network = network
-        self.mode = settings.mode
+        self.mode, self.reset = settings.mode, settings.reset
         self.latency = Latency.of(network, settings)
         self.timeout_s = settings.timeout_s
         self.seconds = 0.0
@@ -130,6 +132,8 @@ class LavaBackend:
         received, _ = deployment.chip_input(clips)
         received = self.latency.waited_for(received)
         said: dict[str, Any] = {"mode": self.mode, "probe": dict(probes or {})}
+        if self.reset is not None:
+            said["reset"] = self.reset
         judged = deployment.target.judge(deployment.chip, self.network.file, received, timeout_s=left, **said)
         self.seconds += time.perf_counter() - started
         self._step_seconds.append(float(judged.seconds_per_step))

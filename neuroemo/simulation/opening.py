@@ -54,6 +54,9 @@ def _refuse_options(is_file: bool, arrays: bool, data: Path, settings: Simulatio
     if settings.input_message_bits is not None and not is_file:
         found, fix = "means nothing for a bundle, which says itself how its input is encoded", "leave it out"
         findings.append(Finding("E687", "error", "--input-message-bits", found, "a netx file", fix=fix))
+    if settings.reset is not None and settings.mode == "aligned":
+        found, fix = "means nothing in aligned mode, where every clip begins at rest", "--mode pipeline"
+        findings.append(Finding("E687", "error", "--reset-interval", found, "pipeline mode", fix=fix))
     if findings:
         raise InputError(findings)
 

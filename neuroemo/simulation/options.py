@@ -50,6 +50,8 @@ def _how(group: argparse._ArgumentGroup) -> None:
         default="aligned",
         help="all layers on the same frame, or Lava's clock: one step later per layer (default aligned)",
     )
+    group.add_argument("--reset-interval", type=positive, metavar="R", help="netx's reset_interval, in pipeline mode")
+    group.add_argument("--reset-offset", type=int, default=0, metavar="O", help="netx's reset_offset (default 0)")
     group.add_argument("--timeout", type=seconds, default=600.0, help="seconds that Lava may take (default 600)")
     group.add_argument(
         "--input-message-bits",

@@ -85,6 +85,8 @@ def _kept_options(settings: SimulationSettings) -> dict[str, Any]:
     """Return the options without which the same command would run another network, other clips or another clock."""
     kept = {
         "mode": settings.mode if settings.mode != "aligned" else None,
+        "reset-interval": None if settings.reset is None else settings.reset[0],
+        "reset-offset": None if settings.reset is None or not settings.reset[1] else settings.reset[1],
         "layers": settings.layers,
         "input-message-bits": settings.input_message_bits,
         "split": settings.split,

@@ -41,6 +41,7 @@ def _settings(args: Namespace) -> SimulationSettings:
     return SimulationSettings(
         backend=args.backend,
         mode=args.mode,
+        reset=None if args.reset_interval is None else (args.reset_interval, args.reset_offset),
         path=args.path,
         threads=args.threads,
         device=args.device,

@@ -21,6 +21,7 @@ from hw_targets.loihi2.lava.group import LavaGroup, missing_lava
 from hw_targets.loihi2.lava.plan import LavaPlan, Mode, plan_runs
 from hw_targets.loihi2.simulation.encode import check_shape, encode_input
 from hw_targets.loihi2.simulation.record import ChipRun, Probe, chosen_neurons
+from hw_targets.loihi2.simulation.reset import Reset
 
 Progress = Callable[[int, int, str], None]
 
@@ -53,6 +54,7 @@ def run_lava(
     probe: Probe = (),
     progress: Progress | None = None,
     patch: Literal["", "convolution"] = "",
+    reset: Reset | None = None,
 ) -> LavaRun:
     """Run clips [T, N, ...] through Lava's fixed-point models of the netx ``file`` and record every layer.
 
@@ -61,7 +63,7 @@ def run_lava(
     ``probe`` names the layers whose synaptic sum, u and v before the reset are recorded (of sigma-delta neurons: sum,
     sigma, activation); as a mapping it gives the neurons, numbered in C, H, W order, or None for all of them.
     ``progress`` is called with steps done, steps in all, and what is being done. ``patch`` "convolution" replaces
-    Lava's convolution by a fast one with the same bits, for benchmarks.
+    Lava's convolution by a fast one with the same bits, for benchmarks. ``reset`` is handed to netx, in pipeline mode.
 
     Raises:
         InputError: clips that cannot be run (``encode_input``), or a probe that names no layer or neuron.
@@ -73,7 +75,7 @@ def run_lava(
         raise missing_lava("lava-dl is not installed")
     chosen = chosen_neurons(chip, probe)
     check_shape(chip, clips)
-    plan = plan_runs(chip, int(clips.shape[0]), int(clips.shape[1]), mode)
+    plan = plan_runs(chip, int(clips.shape[0]), int(clips.shape[1]), mode, reset)
     values = encode_input(chip, clips)
     with LavaGroup() as group:
         np.save(group.folder / "input.npy", np.ascontiguousarray(values.swapaxes(0, 1), dtype=np.int32))
@@ -92,6 +94,7 @@ def _job(chip: ChipGraph, file: Path, plan: LavaPlan, chosen: Mapping[str, Array
         "run_steps": plan.run_steps,
         "run_clips": plan.run_clips,
         "reset_interval": plan.reset_interval,
+        "reset_offset": plan.reset_offset,
         "first_takes_input": chip.layers[0].kind == "input",
         # Any number of bits above 0 makes Lava multiply; it checks no width.
         "message_bits": max(chip.payload.bit_length(), 1) if graded else 0,

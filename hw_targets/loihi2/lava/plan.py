@@ -23,6 +23,7 @@ import numpy as np
 from hw_targets.finding import Finding, InputError, UnsupportedError
 from hw_targets.graph import Array
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
+from hw_targets.loihi2.simulation.reset import Reset
 
 Mode = Literal["aligned", "pipeline"]
 
@@ -41,6 +42,7 @@ class LavaPlan:
     steps: int
     delays: tuple[int, ...]
     reset_interval: int
+    reset_offset: int = 1
 
     @property
     def total(self) -> int:
@@ -62,25 +64,29 @@ class LavaPlan:
         return np.ascontiguousarray(clips.reshape(-1, self.steps, *rows.shape[1:]).swapaxes(0, 1))
 
 
-def plan_runs(chip: ChipGraph, steps: int, clips: int, mode: Mode) -> LavaPlan:
-    """Lay out ``clips`` clips of ``steps`` frames.
+def plan_runs(chip: ChipGraph, steps: int, clips: int, mode: Mode, reset: Reset | None = None) -> LavaPlan:
+    """Lay out ``clips`` clips of ``steps`` frames; ``reset`` is what netx is told in pipeline mode.
 
     Raises:
         InputError: E229, no such mode.
         UnsupportedError: E227, Lava cannot show the aligned answer of this network.
     """
     if mode == "pipeline":
-        return LavaPlan(clips, steps, 1, steps, (0,) * len(chip.layers), 0)
+        interval, offset = (0, 0) if reset is None else (reset.interval, reset.offset)
+        return LavaPlan(clips, steps, 1, steps, (0,) * len(chip.layers), interval, offset)
     if mode != "aligned":
         raise InputError(Finding("E229", "error", "mode", repr(mode), "aligned or pipeline"))
+    if reset is not None:
+        raise InputError(Finding("E235", "error", "reset", "a reset in aligned mode", "pipeline mode"))
     first = 0 if chip.layers[0].kind == "input" else 1
     delays = tuple(range(first, first + len(chip.layers)))
     if not any(_outlives_reset(layer) for layer in chip.layers):
-        return LavaPlan(1, steps * clips + delays[-1], clips, steps, delays, steps)
+        # netx counts as if every population had a synapse in front of it.
+        return LavaPlan(1, steps * clips + delays[-1], clips, steps, delays, steps, first)
     _refuse_restless(chip, delays)
     run_steps = steps + delays[-1]
     # Longer than the run, so that each layer is reset once: when the first frame arrives.
-    return LavaPlan(clips, run_steps, 1, steps, delays, run_steps + 1)
+    return LavaPlan(clips, run_steps, 1, steps, delays, run_steps + 1, first)
 
 
 def _outlives_reset(layer: ChipLayer) -> bool:

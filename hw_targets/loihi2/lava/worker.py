@@ -124,7 +124,7 @@ class Probed:
     def subthr_dynamics(self, activation_in: Any) -> None:
         """Let Lava's LIF compute u and v, and keep v as it is before the reset."""
         super().subthr_dynamics(activation_in=activation_in)  # type: ignore[misc]
-        self.membrane = _flat(self.v)  # type: ignore[attr-defined]
+        self.membrane = _flat(self.v).copy()  # type: ignore[attr-defined]
 
     def run_spk(self) -> None:
         """Let Lava compute a step, then append three rows."""
@@ -228,8 +228,7 @@ def build_network(job: dict[str, Any]) -> Any:
         num_layers=entries(job["file"], len(job["layers"])),
         input_message_bits=job["message_bits"],
         reset_interval=job["reset_interval"] or None,
-        # netx counts as if every population had a synapse in front of it.
-        reset_offset=0 if job["first_takes_input"] else 1,
+        reset_offset=job["reset_offset"],
     )
     found = [int(np.prod(block.neuron.s_out.shape)) for block in net.layers]
     expected = [layer["neurons"] for layer in job["layers"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from hw_targets.loihi2.simulation.on_device import DevicePopulation, open_device
 from hw_targets.loihi2.simulation.plan import Plan, to_channels_last
 from hw_targets.loihi2.simulation.population import Population, Stretch
 from hw_targets.loihi2.simulation.record import ChipRun, Probe, Record, Recorder, chosen_neurons
+from hw_targets.loihi2.simulation.reset import Reset
 from hw_targets.loihi2.simulation.sigma_delta_population import SigmaDeltaPopulation
 from hw_targets.loihi2.simulation.synapses import Path, Synapses
 
@@ -34,7 +36,8 @@ class Simulator:
     hands its sum on one step later. ``path`` fixes how sums are taken ("auto": the faster one, measured layer by
     layer). ``threads`` share the clips of a batch. ``device`` is "cpu", or a torch device such as "cuda", on which
     ``path`` means nothing. With ``overflow`` "wrap" a sum beyond the 24-bit current is taken as Lava takes it, instead
-    of being refused.
+    of being refused. ``reset`` puts the neurons to rest as netx does when it is told to; in Lava's clock only, since in
+    frame time every clip begins at rest.
 
     Raises:
         InputError: an option that is none of these.
@@ -51,13 +54,19 @@ class Simulator:
         threads: int = 1,
         device: str = "cpu",
         overflow: Overflow = "refuse",
+        reset: Reset | None = None,
     ) -> None:
         _check_options(mode=mode, path=path, overflow=overflow, threads=threads)
+        if reset is not None and (mode != "pipeline" or device != "cpu"):
+            found = f"a reset in {mode} mode on {device}"
+            raise InputError(Finding("E235", "error", "reset", found, "pipeline mode on the processor"))
         self.chip, self.mode, self.threads = chip, mode, threads
         self.populations: list[Population | DevicePopulation] = []
         plans, late = _plans(chip, overflow == "wrap"), mode == "pipeline"
         if device == "cpu":
-            self.populations += [_KINDS[plan.layer.neuron](plan, path, late=late) for plan in plans]
+            for index, plan in enumerate(plans):
+                resets = None if reset is None else partial(reset.steps, index)
+                self.populations.append(_KINDS[plan.layer.neuron](plan, path, late=late, resets=resets))
         else:
             opened = open_device(device)
             self.populations += [DevicePopulation(plan, opened, late=late) for plan in plans]

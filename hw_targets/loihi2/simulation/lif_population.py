@@ -25,6 +25,11 @@ class LifPopulation(Population):
         shape = (samples, self.plan.neurons)
         return np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32)
 
+    def put_to_rest(self, state: State) -> None:
+        """Set u and v to 0; messages under way stay."""
+        for each in state.neurons:
+            each[:] = 0
+
     def final(self, state: State) -> Array:
         """Return u and v."""
         return np.stack(state.neurons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,14 @@ class State:
 
 
 class Population(ABC):
-    """Neurons behind synapses, or fed with the input itself. ``late``: in Lava's clock."""
+    """Neurons behind synapses, or fed with the input itself. ``late``: in Lava's clock.
 
-    def __init__(self, plan: Plan, path: Path, *, late: bool) -> None:
+    ``resets`` are the steps before which the neurons are put to rest.
+    """
+
+    def __init__(self, plan: Plan, path: Path, *, late: bool, resets: Callable[[int], list[int]] | None = None) -> None:
         layer = plan.layer
+        self.resets = resets
         self.plan, self.layer = plan, layer
         self.synapses: Synapses | DelayedSynapses | None = None
         if layer.kind != "input":
@@ -76,10 +81,27 @@ class Population(ABC):
             sums, largest = messages.reshape(*messages.shape[:2], -1), size_of(messages)[0]
         else:
             sums, largest, state.delayed = self.synapses.sums(messages, int(fed.counts.sum()), state.delayed)
-        sent, counts = self.integrate(state, sums, largest, fed, recorder)
+        sent, counts = self._integrate_between_resets(state, sums, largest, fed, recorder)
         sent = sent.reshape(*sums.shape[:2], *channels_last(self.layer.output_shape))
         recorder.take_messages(self.layer, fed.start, fed.samples, sent, counts)
         return Stretch(fed.start, fed.samples, sent, counts)
+
+    def _integrate_between_resets(
+        self, state: State, sums: Array, largest: int, fed: Stretch, recorder: Recorder
+    ) -> tuple[Array, Array]:
+        stop = fed.start + len(sums)
+        cuts = [] if self.resets is None else [step - fed.start for step in self.resets(stop) if step >= fed.start]
+        if not cuts:
+            return self.integrate(state, sums, largest, fed, recorder)
+        parts = []
+        for begin, end in zip([0, *cuts], [*cuts, len(sums)], strict=True):
+            if begin in cuts:
+                self.put_to_rest(state)
+            part = Stretch(fed.start + begin, fed.samples, fed.messages[begin:end], fed.counts[begin:end])
+            if end > begin:
+                parts.append(self.integrate(state, sums[begin:end], largest, part, recorder))
+        sent, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return sent, counts
 
     def _arriving(self, state: State, messages: Array) -> Array:
         """Return the messages that are summed now: in Lava's clock a synapse hands them on one step later."""
@@ -92,6 +114,10 @@ class Population(ABC):
     @abstractmethod
     def neurons_at_rest(self, samples: int) -> Any:
         """Return the neurons' state before the first step."""
+
+    @abstractmethod
+    def put_to_rest(self, state: State) -> None:
+        """Reset the neurons, where Lava's can be."""
 
     @abstractmethod
     def integrate(

@@ -21,6 +21,9 @@ class SigmaDeltaPopulation(Population):
         """Return the state before the first step."""
         return SigmaDeltaState.zeros(samples, self.plan.neurons)
 
+    def put_to_rest(self, state: State) -> None:
+        """Do nothing: netx does not reset sigma-delta neurons."""
+
     def final(self, state: State) -> Array:
         """Return sigma and the activation."""
         return np.stack([state.neurons.sigma, state.neurons.act]).astype(np.int32)
