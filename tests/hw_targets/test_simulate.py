@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from hw_targets.finding import CapacityError, InputError
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.simulate import encode_input, refuse_overflow, simulate
+from hw_targets.loihi2.simulation import engine
+from hw_targets.loihi2.simulation.engine import Simulator
+from hw_targets.loihi2.simulation.reset import Reset
 
 
 def sign_shift(value: int, keep: int) -> int:
@@ -120,6 +123,33 @@ def test_equals_a_literal_twin(chip, seed):
         np.testing.assert_array_equal(ours[name], spikes)
 
 
+@settings(max_examples=25, deadline=None)
+@given(chips(), st.integers(0, 2**32 - 1), st.sampled_from([1, 40, 300]), st.sampled_from([1, 90, 700]))
+def test_the_answer_does_not_depend_on_how_the_work_is_cut(chip, seed, units, window):
+    rng = np.random.default_rng(seed)
+    clips = (rng.random((5, 3, *chip.input_shape)) < 0.4).astype(np.float32)
+    if chip.first_frame == "float":
+        clips[0] = rng.random(clips[0].shape)
+    names = tuple(layer.name for layer in chip.layers)
+    for mode, path, reset in (
+        ("aligned", "dense", None),
+        ("pipeline", "event", None),
+        ("pipeline", "auto", Reset(2, 1)),
+    ):
+        options = {"mode": mode, "path": path, "reset": reset}
+        whole = Simulator(chip, **options).run(clips, probe=names, keep_state=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "UNITS", units)
+            patch.setattr(engine, "WINDOW", window)
+            cut = Simulator(chip, threads=2, **options).run(clips, probe=names, keep_state=True)
+            quiet = Simulator(chip, **options).run(clips, record="output")
+        for kind in ("spikes", "membrane", "current", "drive", "final", "counts"):
+            for name in names:
+                np.testing.assert_array_equal(getattr(cut, kind)[name], getattr(whole, kind)[name], err_msg=kind)
+        np.testing.assert_array_equal(quiet.output, whole.output)
+        assert list(quiet.spikes) == [names[-1]]
+
+
 def one_layer(**changes) -> ChipGraph:
     layer = ChipLayer("n", "dense", np.array([[10, -3]]), np.array([2]), 11, 2048, (2,), (1,))
     return ChipGraph((replace(layer, **changes),), (2,), 3, 1.0, "spikes")
@@ -195,6 +225,52 @@ def test_gray_frame_outside_its_range_is_refused():
     chip = replace(one_layer(payload=63), first_frame="float")
     with pytest.raises(InputError, match="gray values"):
         encode_input(chip, np.full((3, 1, 2), 1.5, np.float32) * np.array([1, 0, 0]).reshape(3, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "sideways"}, r"E235 mode: 'sideways'; limit aligned or pipeline"),
+        ({"path": "fast"}, r"E235 path: 'fast'; limit auto or dense or event"),
+        ({"overflow": "ignore"}, r"E235 overflow: 'ignore'"),
+        ({"threads": 0}, r"E235 threads: 0; limit at least 1"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Simulator(one_layer(), **options)
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ({"n": np.array([0, 1])}, r"E055 n: neurons 0 to 1 to probe; limit 0 to 0"),
+        ({"n": np.array([0.5])}, r"E055 n: neurons to probe of type float64"),
+    ],
+)
+def test_a_neuron_that_is_not_there_is_named(probe, message):
+    with pytest.raises(InputError, match=message):
+        simulate(one_layer(), np.zeros((3, 1, 2), np.float32), probe=probe)
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        (np.full((3, 1, 2), 0.5), r"E059.*6 values are not whole numbers"),
+        (np.full((3, 1, 2), 9), r"E053.*magnitude 9; limit 7, over by 2"),
+        (np.full((3, 1, 2), "a"), r"E057.*type <U1"),
+        (np.zeros((0, 1, 2)), r"E058.*no step or no clip"),
+    ],
+)
+def test_integers_that_cannot_be_sent_are_refused(clips, message):
+    chip = replace(one_layer(payload=7), first_frame="integers")
+    with pytest.raises(InputError, match=message):
+        simulate(chip, clips)
+
+
+def test_a_teacher_has_no_place_in_lavas_clock():
+    with pytest.raises(InputError, match=r"E056.*aligned mode"):
+        simulate(one_layer(), np.zeros((3, 1, 2)), mode="pipeline", teacher={"n": np.zeros((3, 1, 1))})
 
 
 def test_unknown_probe_names_the_layers():

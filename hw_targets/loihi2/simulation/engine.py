@@ -16,8 +16,8 @@ from hw_targets.loihi2.simulation.dense_sums import exact_products
 from hw_targets.loihi2.simulation.encode import check_shape, encode_input
 from hw_targets.loihi2.simulation.lif_population import LifPopulation
 from hw_targets.loihi2.simulation.on_device import DevicePopulation, open_device
-from hw_targets.loihi2.simulation.plan import Plan, to_channels_last
-from hw_targets.loihi2.simulation.population import Population, Stretch
+from hw_targets.loihi2.simulation.plan import Plan, channels_last, to_channels_last
+from hw_targets.loihi2.simulation.population import Population, State, Stretch
 from hw_targets.loihi2.simulation.record import ChipRun, Probe, Record, Recorder, chosen_neurons
 from hw_targets.loihi2.simulation.reset import Reset
 from hw_targets.loihi2.simulation.sigma_delta_population import SigmaDeltaPopulation
@@ -26,7 +26,12 @@ from hw_targets.loihi2.simulation.synapses import Path, Synapses
 Mode = Literal["aligned", "pipeline"]
 Overflow = Literal["refuse", "wrap"]
 UNITS = 2**22
-"""Neurons times steps times samples of a layer that are worked on at once: bounds memory, and stays near the cache."""
+"""Neurons times steps times samples of a layer that are worked on at once: sums of 32 bits stay near the cache."""
+WINDOW = 2**25
+"""Neurons times steps times samples of the largest layer that go through the whole network together: bounds memory.
+
+Small layers then take many steps at once, so that a large dense matrix behind a large map is read less often.
+"""
 
 
 class Simulator:
@@ -122,12 +127,12 @@ class Simulator:
     def _run_group(self, clips: Array, samples: slice, teacher: Mapping[str, Array] | None, recorder: Recorder) -> None:
         steps, count = clips.shape[0], samples.stop - samples.start
         states = [population.begin(count) for population in self.populations]
-        together = max(1, UNITS // (self._largest() * count))
+        together, rooms = max(1, WINDOW // (self._largest() * count)), dict[int, Array]()
         for start in range(0, steps, together):
             window = slice(start, min(start + together, steps))
             fed = self._input(clips[window, samples], start, samples)
             for population, state in zip(self.populations, states, strict=True):
-                fed = population.advance(state, fed, recorder)
+                fed = _advance(population, state, fed, recorder, rooms)
                 if teacher is not None:
                     fed = _taught(teacher[population.layer.name][window, samples], fed)
         for population, state in zip(self.populations, states, strict=True):
@@ -140,6 +145,31 @@ class Simulator:
             values = values.reshape(*values.shape[:2], -1)
         counts = np.count_nonzero(values.reshape(*values.shape[:2], -1), axis=2)
         return Stretch(start, samples, to_channels_last(values), counts)
+
+
+def _advance(
+    population: Population | DevicePopulation, state: State, fed: Stretch, recorder: Recorder, rooms: dict[int, Array]
+) -> Stretch:
+    """Take a window through one population, as many steps at a time as suit its size.
+
+    ``rooms`` keeps the memory for spikes from one window to the next: new memory costs more than what is done in it.
+    """
+    steps, count = fed.counts.shape
+    plan = population.plan
+    together = max(1, UNITS // (max(plan.neurons, int(np.prod(plan.source_shape))) * count))
+    if together >= steps or not isinstance(population, LifPopulation) or population.recurrence is not None:
+        return population.advance(state, fed, recorder)
+    if id(population) not in rooms:
+        rooms[id(population)] = np.empty((steps, count, plan.neurons), dtype=np.uint8)
+    state.room = room = rooms[id(population)]
+    counts = []
+    for begin in range(0, steps, together):
+        part = slice(begin, begin + together)
+        stretch = Stretch(fed.start + begin, fed.samples, fed.messages[part], fed.counts[part])
+        counts.append(population.advance(state, stretch, recorder).counts)
+    state.room = None
+    messages = room[:steps].reshape(steps, count, *channels_last(plan.layer.output_shape))
+    return Stretch(fed.start, fed.samples, messages, np.concatenate(counts))
 
 
 _KINDS: dict[str, type[Population]] = {

@@ -48,7 +48,7 @@ class LifPopulation(Population):
                 self.recurrence, state.recurrent, state.neurons, sums, largest, fed, recorder
             )
         u, v = state.neurons
-        spikes = np.empty(sums.shape, dtype=np.uint8)
+        spikes = state.room_for(sums.shape)
         counts = np.zeros(sums.shape[:2], dtype=np.int64)
         each = self._constants
         constants = (each.bias, each.keep_current, each.keep_potential, each.threshold)

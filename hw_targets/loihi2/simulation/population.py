@@ -32,13 +32,21 @@ class State:
     """What a population remembers: its neurons, and the messages that are still under way.
 
     ``held`` the last input, which a synapse hands on one step later in Lava's clock; ``delayed`` and ``recurrent`` the
-    sums of the steps to come.
+    sums of the steps to come. ``room`` [t, n, M] is what spikes are written to where several stretches form one.
     """
 
     neurons: Any
     held: Array | None = None
     delayed: Array | None = None
     recurrent: Array | None = None
+    room: Array | None = None
+
+    def room_for(self, shape: tuple[int, ...]) -> Array:
+        """Return where spikes uint8 of that shape go: the next part of ``room``, or new memory."""
+        if self.room is None:
+            return np.empty(shape, dtype=np.uint8)
+        taken, self.room = self.room[: shape[0]], self.room[shape[0] :]
+        return taken.reshape(shape)
 
 
 class Population(ABC):
