@@ -174,6 +174,7 @@ def ratios(ms: dict[str, float], batch: int) -> dict[str, float | None]:
         "lava_one_core_over_fast": over("lava_one_core", fast),
         "fast_over_float_forward_channels_last": over(fast, f"float_forward_channels_last_batch{batch}"),
         "fast_over_gemm_limit_pooled": over(fast, "matrix_product_pooled"),
+        "one_thread_over_two": over(fast, f"auto_two_threads_batch{batch}"),
         "lava_over_fast_batch1": over("lava", "auto_batch1"),
         "fast_over_float_forward_batch1": over("auto_batch1", "float_forward_batch1"),
     }
@@ -190,6 +191,7 @@ class SideBySide:
         deploy_target("loihi2").write(subject.chip, self.file)
         self.clips = {batch: random_clips(size.spec, batch, DENSITY) for batch in size.batches}
         self.simulators = {path: Simulator(subject.chip, path=path, threads=1) for path in ("dense", "event", "auto")}
+        self.two_threads = Simulator(subject.chip, threads=2)
         self.floats = {
             "float_forward": FloatForward(subject.graph),
             "float_forward_channels_last": FloatForward(subject.graph, channels_last=True),
@@ -256,6 +258,10 @@ class SideBySide:
             units = clips.shape[0] * batch
             for name, simulator in self.simulators.items():
                 yield f"{name}_batch{batch}", _per_step(partial(simulator.run, clips, record="output"), units)
+            yield (
+                f"auto_two_threads_batch{batch}",
+                _per_step(partial(self.two_threads.run, clips, record="output"), units),
+            )
             everything = partial(self.simulators["auto"].run, clips, record="all")
             yield f"auto_record_all_batch{batch}", _per_step(everything, units)
             frames = torch.from_numpy(clips)

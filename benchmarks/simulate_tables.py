@@ -14,6 +14,7 @@ WORDS = {
     "dense": "ours, dense",
     "event": "ours, event-driven",
     "auto": "**ours, choosing by itself**",
+    "auto_two_threads": "ours, two threads",
     "auto_record_all": "ours, the spikes of all layers kept",
     "float_forward": "float32 forward pass in torch",
     "float_forward_channels_last": "the same, channels last",
@@ -28,6 +29,7 @@ TARGETS = (
     ("fast_over_float_forward_channels_last", "ours over the float forward pass, channels last", "", None),
     ("fast_over_gemm_limit", "ours over the matrix product, kernels as folded", "", None),
     ("fast_over_gemm_limit_pooled", "ours over the matrix product, pooled first", "", None),
+    ("one_thread_over_two", "ours on one thread over two, both cores free", "", None),
     ("dense_over_event_at_10pct", "dense over event-driven, 10 % of the input", "above 1", lambda x: x > 1),
 )
 AXES = {

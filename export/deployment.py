@@ -48,6 +48,7 @@ class Deployment:
     encoding: Encoding
     host: Graph | None = None
     binarised: bool = False
+    _planned: list[Any] = field(default_factory=list, init=False, repr=False)
 
     def chip_input(self, clips: Array, teacher: Mapping[str, Array] | None = None) -> tuple[Array, dict[str, Array]]:
         """Return what the chip receives for clips [T, N, ...], and the spikes of the layers on the host."""
@@ -71,7 +72,9 @@ class Deployment:
     ) -> DeploymentRun:
         """Run clips [T, N, ...]; with ``teacher`` every layer is fed the teacher's spikes and judged on its own."""
         received, spikes = self.chip_input(clips, teacher)
-        run = self.target.simulate(self.chip, received, probe=probe, teacher=teacher, keep_state=keep_state)
+        if not self._planned:  # planning a large network takes ten times as long as a clip
+            self._planned.append(self.target.simulator(self.chip))
+        run = self._planned[0].run(received, probe=probe, teacher=teacher, keep_state=keep_state)
         return DeploymentRun(spikes | run.spikes, run.membrane, run.final)
 
     def judge(self, file: Path, clips: Array, *, timeout_s: float = 600.0) -> tuple[DeploymentRun, float]:

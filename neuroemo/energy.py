@@ -125,8 +125,9 @@ def _deployed(network: Any, description: Any, batches: list[Array]) -> Iterator[
             network, batches[0], target, dt_us=description.dt_us, first_frame=description.spec.first_frame
         ).chip
     )
+    simulator = target.simulator(chip)
     for clips in batches:
-        yield count_chip_run(chip, clips, target.simulate(chip, clips).spikes)
+        yield count_chip_run(chip, clips, simulator.run(clips).spikes)
 
 
 def count_chip_run(chip: Any, clips: Array, spikes: dict[str, Array]) -> OpCounts:
