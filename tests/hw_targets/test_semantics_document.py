@@ -59,7 +59,9 @@ class AskingLava:
         """Lava's traces and the run that they are compared with: the one that is shown, if Lava can show it."""
         direct, graded = chip.layers[0].kind == "input", chip.payload > 1
         if options.get("mode") == "pipeline":
-            return shown, lava_in_process.pipeline(path, clips, graded=graded)
+            reset = options.get("reset")
+            told = {} if reset is None else {"reset_interval": reset.interval, "reset_offset": reset.offset}
+            return shown, lava_in_process.pipeline(path, clips, graded=graded, **told)
         lif = all(layer.neuron == "lif" for layer in chip.layers)
         if lif and not any(layer.recurrent is not None or layer.delay is not None for layer in chip.layers):
             stream = clips.swapaxes(0, 1).reshape(-1, *clips.shape[2:])
