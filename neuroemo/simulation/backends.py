@@ -11,6 +11,7 @@ import numpy as np
 
 from hw_targets.finding import Finding, VerificationError
 from hw_targets.graph import Array
+from neuroemo.pipeline import Progress, quiet_progress
 from neuroemo.simulation.network import SimulatedNetwork
 from neuroemo.simulation.settings import SimulationSettings
 
@@ -116,8 +117,10 @@ class LavaBackend:
         """Mean over the batches of what one time step took, without the start."""
         return float(np.mean(self._step_seconds)) if self._step_seconds else 0.0
 
-    def run(self, clips: Array, probes: Mapping[str, Array | None] | None = None) -> BatchRun:
-        """Run clips [T, N, ...].
+    def run(
+        self, clips: Array, probes: Mapping[str, Array | None] | None = None, progress: Progress = quiet_progress
+    ) -> BatchRun:
+        """Run clips [T, N, ...]; ``progress`` hears of every step.
 
         Raises:
             VerificationError: it failed, or the time is up.
@@ -131,7 +134,7 @@ class LavaBackend:
         started = time.perf_counter()
         received, _ = deployment.chip_input(clips)
         received = self.latency.waited_for(received)
-        said: dict[str, Any] = {"mode": self.mode, "probe": dict(probes or {})}
+        said: dict[str, Any] = {"mode": self.mode, "probe": dict(probes or {}), "progress": progress}
         if self.reset is not None:
             said["reset"] = self.reset
         judged = deployment.target.judge(deployment.chip, self.network.file, received, timeout_s=left, **said)

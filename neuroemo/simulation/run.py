@@ -128,7 +128,7 @@ class _Simulation:
             chosen = self.positions[start : start + size]
             shown = self.clips.batch(chosen)
             self.steps = len(shown)
-            run = self._run_batch(shown)
+            run = self._run_batch(shown, start)
             if archive is not None:
                 archive.append(archive_arrays(self.network, run))
             done = start + len(chosen)
@@ -146,10 +146,13 @@ class _Simulation:
             return int(np.clip(LAVA_NEURON_STEPS // per_clip, 1, LAVA_CLIPS))
         return int(np.clip(FAST_NEURON_STEPS // per_clip, 1, FAST_CLIPS))
 
-    def _run_batch(self, shown: Array) -> BatchRun:
+    def _run_batch(self, shown: Array, done: int) -> BatchRun:
+        def steps(now: int, total: int, note: str) -> None:
+            self.progress(done, len(self.positions), f"{note} {now}/{total}")
+
         voting = self.network.chip.voting
         ours = None if self.fast is None else self.fast.run(shown, self.record, self.probes)
-        theirs = None if self.lava is None else self.lava.run(shown, self.probes)
+        theirs = None if self.lava is None else self.lava.run(shown, self.probes, steps)
         if ours is not None and theirs is not None:
             self.tally.comparison.add(ours.spikes, theirs.spikes)
             self.tally.states.add(_states(ours), _states(theirs))
