@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 
 NEWER := .venv-3.11
 
-.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate clean
+.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate clean clean-kernels
 
 demo: install
 	$(BIN)/neuroemo demo
@@ -52,6 +52,10 @@ $(NEWER)/installed: requirements-3.11.lock pyproject.toml
 	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-3.11.lock
 	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# numba notices changes in the file of a kernel, not in the files it is compiled from.
+clean-kernels:
+	find hw_targets -name '*.nb[ic]' -delete
 
 clean:
 	rm -rf $(VENV) $(NEWER) runs build *.egg-info
