@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_targets.loihi2.chip import ChipLayer
-from hw_targets.loihi2.simulation.event_sums import EventConv, EventDense, EventSums
+from hw_targets.loihi2.simulation.event_parts import EventParts, in_parts
+from hw_targets.loihi2.simulation.event_path import EventSums
+from hw_targets.loihi2.simulation.event_sums import EventConv, EventDense
 from hw_targets.loihi2.simulation.plan import Plan
 
 
@@ -274,3 +276,23 @@ def test_silence_on_weights_that_no_16_bits_hold():
     dense = EventDense(np.array([[40_000, -40_000]]))
     assert dense.sums(np.zeros((1, 2), np.uint8), compact=True).tolist() == [[0]]
     assert dense.sums(np.ones((1, 2), np.uint8), compact=True).tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "peak", "parts"), [(8, 250, 4, 2), (9, 250, 6, 3), (8, 30, 4, 0), (8, 250, 40, 0)]
+)
+def test_sums_in_parts_of_16_bits(channels, size, peak, parts):
+    rng = np.random.default_rng(channels * peak)
+    weight = rng.integers(size // 2, size + 1, (4, channels, 3, 3)) * rng.choice([1, 1, 1, -1], (4, channels, 3, 3))
+    conv = conv_of(weight, (1, 1), (1, 1), (1, 1), 1, (7, 6))
+    shared = in_parts(conv, peak)
+    assert (len(shared.parts) if isinstance(shared, EventParts) else 0) == parts
+    for messages in (
+        rng.integers(0, peak + 1, (3, 7, 6, channels)).astype(np.uint8),
+        np.full((2, 7, 6, channels), peak, np.uint8),
+        np.zeros((1, 7, 6, channels), np.uint8),
+        rng.integers(-300, 300, (2, 7, 6, channels)).astype(np.int32),
+        np.full((1, 7, 6, channels), min(2 * peak, 255), np.uint8),
+    ):
+        found = shared.sums(messages, compact=True)
+        np.testing.assert_array_equal(found, written_out(conv, messages)[0])

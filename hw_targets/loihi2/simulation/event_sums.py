@@ -13,15 +13,13 @@ are held in 16 bits where the weights prove that none can leave them, in 32 bits
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from hw_targets.graph import Array, Pair, Shape
 from hw_targets.loihi2.simulation.event_kernels import VECTOR_BYTES, convolve, multiply
-from hw_targets.loihi2.simulation.plan import Plan
-from hw_targets.loihi2.simulation.pooling import pooled, pooled_dense, sum_pool
 
 Number = type[np.int8] | type[np.int16] | type[np.int32]
 NARROW_MAX = 2**15 - 1
@@ -107,6 +105,15 @@ class EventConv:
             for axis, each in enumerate(zip(self.stride, self.padding, self.dilation, strict=True))
         )
         return int(rows @ active @ columns) * (self.weight.shape[0] // self.groups)
+
+    @property
+    def one_sided(self) -> int:
+        """Largest sum of the weights of one sign into a neuron."""
+        return self._sides[0]
+
+    def of_channels(self, channels: slice) -> EventConv:
+        """Return the convolution of some of the input channels."""
+        return replace(self, weight=np.ascontiguousarray(self.weight[:, channels]))
 
     @cached_property
     def _sides(self) -> tuple[int, int]:
@@ -203,49 +210,6 @@ class EventDense:
         weights = aligned((inputs + 1, row), small)
         weights[:inputs, :outputs] = self.weight.T
         return np.empty(0, dtype=number), weights, (0,) * vectors
-
-
-class EventSums:
-    """The synapses of one population, event by event, on sums over pixels where that gives the same integers."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.pool: Pair | None = None
-        self.synapses: EventConv | EventDense
-        self.map: Shape | None = None
-        layer = plan.layer
-        if layer.kind == "conv":
-            weight, stride, padding = layer.weight, layer.stride, layer.padding
-            high, wide = layer.input_shape[1:]
-            small = pooled(weight, stride, padding, layer.dilation, (high, wide))
-            if small is not None:
-                self.pool, weight, stride, padding = small.size, small.weight, small.stride, small.padding
-                high, wide = high // small.size[0], wide // small.size[1]
-            rows, columns = layer.output_shape[1:]
-            self.synapses = EventConv(
-                weight, stride, padding, layer.dilation, layer.groups, (high, wide), (rows, columns)
-            )
-            return
-        weight = plan.weight
-        if len(plan.source_shape) == 3:
-            shared = pooled_dense(weight, plan.source_shape, channels_last=True)
-            if shared is not None:
-                self.pool, weight = shared.size, shared.weight
-                self.map = (*plan.source_shape[1:], plan.source_shape[0])
-        self.synapses = EventDense(weight)
-
-    def sums(self, messages: Array) -> Array:
-        """Return sums [B, H, W, C] or [B, M] of messages [B, ...], channels last; int16 if proven to fit, else int32.
-
-        Raises:
-            OverflowError: see ``EventConv.sums``.
-        """
-        if self.map is not None:
-            messages = messages.reshape(-1, *self.map)
-        if self.pool is not None:
-            messages = sum_pool(messages, self.pool)
-        if isinstance(self.synapses, EventDense):
-            messages = messages.reshape(len(messages), -1)
-        return self.synapses.sums(messages, compact=True)
 
 
 def aligned(shape: Shape, number: Number) -> Array:

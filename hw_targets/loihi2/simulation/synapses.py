@@ -12,7 +12,7 @@ from hw_targets.graph import Array
 from hw_targets.loihi2.limits import ACTIVATION_MAX
 from hw_targets.loihi2.simulation.crossover import Crossover, measure
 from hw_targets.loihi2.simulation.dense_sums import DenseSums
-from hw_targets.loihi2.simulation.event_sums import EventSums
+from hw_targets.loihi2.simulation.event_path import EventSums
 from hw_targets.loihi2.simulation.overflow import fitting
 from hw_targets.loihi2.simulation.plan import CURRENT_RANGE, Plan
 
