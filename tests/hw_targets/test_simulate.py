@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw_targets.finding import CapacityError, InputError
+from hw_targets.finding import CapacityError, InputError, UnsupportedError
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 from hw_targets.loihi2.simulate import encode_input, refuse_overflow, simulate
 from hw_targets.loihi2.simulation import engine
+from hw_targets.loihi2.simulation.dense_sums import DenseSums
 from hw_targets.loihi2.simulation.engine import Simulator
 from hw_targets.loihi2.simulation.reset import Reset
 
@@ -266,6 +267,19 @@ def test_integers_that_cannot_be_sent_are_refused(clips, message):
     chip = replace(one_layer(payload=7), first_frame="integers")
     with pytest.raises(InputError, match=message):
         simulate(chip, clips)
+
+
+def test_a_library_that_rounds_is_found_out(monkeypatch):
+    weight = np.arange(-40, 40).reshape(2, 40)
+    layer = ChipLayer("n", "dense", weight, np.zeros(2, int), 11, 2048, (40,), (2,))
+    chip, clips = ChipGraph((layer,), (40,), 3, None, "spikes"), np.ones((3, 1, 40), np.uint8)
+    honest = DenseSums.sums
+    monkeypatch.setattr(DenseSums, "sums", lambda self, messages, largest: honest(self, messages, largest) + 1)
+    with pytest.raises(UnsupportedError, match=r"E237 n: the dense and the event-driven sums differ.*\n.*--path event"):
+        simulate(chip, clips)
+    monkeypatch.setattr(DenseSums, "sums", honest)
+    wanted = simulate(chip, clips).spikes["n"]
+    np.testing.assert_array_equal(simulate(chip, clips, path="event").spikes["n"], wanted)
 
 
 def test_a_teacher_has_no_place_in_lavas_clock():

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from hw_targets.finding import CapacityError
+from hw_targets.finding import CapacityError, Finding, UnsupportedError
 from hw_targets.graph import Array
 from hw_targets.loihi2.limits import ACTIVATION_MAX
 from hw_targets.loihi2.simulation.crossover import Crossover, measure
@@ -64,8 +64,14 @@ class Synapses:
             if self.crossover is None:
                 if count == 0:
                     return False
-                self.crossover = measure(lambda each: self.dense.sums(each, largest), self.event.sums, frames)
+                try:
+                    self.crossover = measure(lambda each: self.dense.sums(each, largest), self.event.sums, frames)
+                except ArithmeticError as error:
+                    raise UnsupportedError(self._inexact(str(error))) from error
         return self.crossover.events_win(count, len(frames))
+
+    def _inexact(self, found: str) -> Finding:
+        return Finding("E237", "error", self.plan.layer.name, found, "equal sums", fix="simulate with --path event")
 
     def _as_current(self, sums: Array, largest: int, graded: bool) -> tuple[Array, int]:
         """Refuse or wrap what does not fit; return the sums and how large they are at most."""
