@@ -71,15 +71,27 @@ class DeployTarget(Target, Protocol):
     ) -> Any:
         """Run clips [T, N, C, H, W] bit-exactly; returns a run with ``spikes`` by layer."""
 
-    def simulator(self, chip: Any, **options: Any) -> Any:
-        """Return the simulator planned for one chip, to run many batches; the target says which options there are."""
+    def simulator(self, chip: Any, *, reset: tuple[int, int] | None = None, **options: Any) -> Any:
+        """Return the simulator planned for one chip, to run many batches; the target says which options there are.
+
+        ``reset`` are the interval and the offset at which the chip puts its neurons to rest, None: never.
+        """
 
     def open_file(
         self, path: Path, *, steps: int, first_frame: str = "integers", payload: int = 1, layers: int | None = None
     ) -> Any:
         """Read any file of the chip's format, ours or not; returns an object with ``chip`` and ``findings``."""
 
-    def judge(self, chip: Any, path: Path, clips: Array, *, timeout_s: float = 600.0, **options: Any) -> Any:
+    def judge(
+        self,
+        chip: Any,
+        path: Path,
+        clips: Array,
+        *,
+        timeout_s: float = 600.0,
+        reset: tuple[int, int] | None = None,
+        **options: Any,
+    ) -> Any:
         """Run the written file in the vendor's own simulator; the target says which options there are."""
 
 

@@ -68,6 +68,7 @@ PACKAGES = (
     Package("torch", "torch", "training, and reading your model"),
     Package("spikingjelly", "spikingjelly.activation_based.neuron", "training, and reading your model"),
     Package("numba", "numba", "the bit-exact simulator"),
+    Package("llvmlite", "llvmlite", "the bit-exact simulator"),
     Package("av", "av", "reading and writing videos"),
     Package("opencv-python-headless", "cv2", "resizing frames, drawing synthetic faces"),
     Package("scikit-learn", "sklearn", "the baselines beside the network"),

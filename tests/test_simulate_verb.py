@@ -565,7 +565,13 @@ def test_ctrl_c_in_a_terminal(tmp_path, net):
         "--batch",
         1,
     ]
-    process = subprocess.Popen([str(each) for each in args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(each) for each in args],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".o.npz.aside-*/0.npy")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,28 @@ def test_products_are_exact_whatever_the_program_has_set():
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_what_torch_is_set_to_is_put_back_when_many_run_at_once():
+    import torch
+
+    def settings():
+        return (
+            torch.get_float32_matmul_precision(),
+            torch._C._get_nnpack_enabled(),
+            torch._C._get_mkldnn_enabled(),
+            torch.is_inference_mode_enabled(),
+        )
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            compare(rng, ordinary=False, large=False)
+
+    before = settings()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert settings() == before
+    with pytest.raises(ZeroDivisionError), exact_products():
+        raise ZeroDivisionError
+    assert settings() == before

@@ -53,7 +53,8 @@ time.sleep(60)
 """
 
 CALLER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, however the tests were started
 from hw_targets.loihi2.lava import group as groups
 groups.WORKER = (sys.executable, sys.argv[1])
 with groups.LavaGroup() as group:
@@ -367,7 +368,8 @@ def test_lava_that_hangs_is_ended_at_the_timeout_and_its_memory_has_no_name(tmp_
 
 
 REAL_CALLER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from hw_targets.loihi2.lava import group as groups

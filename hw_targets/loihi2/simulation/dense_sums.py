@@ -7,8 +7,10 @@ switched off while they run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,22 +24,52 @@ if TYPE_CHECKING:
     import torch
 
 
+PATCHES = 2**23
+"""Numbers that the patches of a few frames may have."""
+
+_ENTERED = threading.Lock()
+_RESTORE: list[Callable[[], None]] = []
+_INSIDE = [0]
+
+
 @contextmanager
-def exact_products(threads: int = 1) -> Iterator[None]:
-    """Let torch compute with ``threads`` threads and without any kernel that rounds."""
+def exact_products() -> Iterator[None]:
+    """Let torch compute with one thread and without any kernel that rounds.
+
+    These are settings of the whole process: the first to enter makes them, the last to leave puts them back.
+    """
     import torch
 
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    if before[0] != threads:  # it costs milliseconds
-        torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("highest")
+    with _ENTERED:
+        _INSIDE[0] += 1
+        if _INSIDE[0] == 1:
+            _RESTORE[:] = _set_exact()
     try:
-        with torch.backends.nnpack.flags(enabled=False), torch.inference_mode():
+        with torch.inference_mode():
             yield
     finally:
-        if before[0] != threads:
-            torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+        with _ENTERED:
+            _INSIDE[0] -= 1
+            if _INSIDE[0] == 0:
+                for restore in _RESTORE:
+                    restore()
+
+
+def _set_exact() -> list[Callable[[], None]]:
+    """Make the settings; return what puts each of them back."""
+    import torch
+
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    (nnpack,) = torch.backends.nnpack.set_flags(False)
+    torch.set_float32_matmul_precision("highest")
+    restore: list[Callable[[], None]] = [
+        partial(torch.backends.nnpack.set_flags, nnpack),
+        partial(torch.set_float32_matmul_precision, precision),
+    ]
+    if threads != 1:  # it costs milliseconds
+        torch.set_num_threads(1)
+        restore.append(partial(torch.set_num_threads, threads))
+    return restore
 
 
 class DenseSums:
@@ -78,14 +110,9 @@ class DenseSums:
         stride, padding = (pool.stride, pool.padding) if isinstance(pool, Pooled) else (layer.stride, layer.padding)
         frames = torch.from_numpy(messages).to(number).permute(0, 3, 1, 2)
         weight = self._weight(number)
-        arguments = (None, stride, padding, layer.dilation, layer.groups)
-        if _is_ordinary(weight.shape, frames.shape, stride, padding, layer):
-            found = F.conv2d(frames, weight, *arguments)
-        else:
-            # Not contiguous(): it keeps the strides of an axis of length 1, and torch then sums the wrong numbers.
-            plain = torch.contiguous_format
-            with torch.backends.mkldnn.flags(enabled=False):
-                found = F.conv2d(frames.clone(memory_format=plain), weight.clone(memory_format=plain), *arguments)
+        if not _is_ordinary(weight.shape, frames.shape, stride, padding, layer):
+            return _by_patches(frames, weight, stride, padding, layer)
+        found = F.conv2d(frames, weight, None, stride, padding)
         return np.ascontiguousarray(found.permute(0, 2, 3, 1).numpy())
 
     def _weight(self, number: torch.dtype) -> torch.Tensor:
@@ -98,6 +125,26 @@ class DenseSums:
                 kept = kept.to(memory_format=torch.channels_last)
             self._weights[number] = kept
         return self._weights[number]
+
+
+def _by_patches(frames: torch.Tensor, weight: torch.Tensor, stride: Pair, padding: Pair, layer: ChipLayer) -> Array:
+    """Return the sums [B, H, W, C] of frames [B, C, H, W] as a plain matrix product with their patches."""
+    import torch
+    import torch.nn.functional as F
+
+    outputs, _, *kernel = weight.shape
+    # Not contiguous(): it keeps the strides of an axis of length 1, which torch stumbles over.
+    frames = frames.clone(memory_format=torch.contiguous_format)
+    matrix = weight.clone(memory_format=torch.contiguous_format).reshape(layer.groups, outputs // layer.groups, -1)
+    result = np.empty((len(frames), *layer.output_shape[1:], outputs), dtype=str(frames.dtype).removeprefix("torch."))
+    together = max(1, PATCHES // (matrix.shape[2] * layer.groups * result[0, ..., 0].size))
+    for start in range(0, len(frames), together):
+        part = frames[start : start + together]
+        patches = F.unfold(part, tuple(kernel), layer.dilation, padding, stride)
+        sums = torch.matmul(matrix, patches.reshape(len(part), layer.groups, matrix.shape[2], -1))
+        shown = sums.reshape(len(part), outputs, -1).transpose(1, 2)
+        result[start : start + together] = shown.reshape(len(part), *result.shape[1:]).numpy()
+    return result
 
 
 def _is_ordinary(weight: Sequence[int], frames: Sequence[int], stride: Pair, padding: Pair, layer: ChipLayer) -> bool:
