@@ -127,7 +127,8 @@ class Simulator:
     def _run_group(self, clips: Array, samples: slice, teacher: Mapping[str, Array] | None, recorder: Recorder) -> None:
         steps, count = clips.shape[0], samples.stop - samples.start
         states = [population.begin(count) for population in self.populations]
-        together, rooms = max(1, WINDOW // (self._largest() * count)), dict[int, Array]()
+        window_units = WINDOW if all(map(_can_be_cut, self.populations)) else UNITS
+        together, rooms = max(1, window_units // (self._largest() * count)), dict[int, Array]()
         for start in range(0, steps, together):
             window = slice(start, min(start + together, steps))
             fed = self._input(clips[window, samples], start, samples)
@@ -157,7 +158,7 @@ def _advance(
     steps, count = fed.counts.shape
     plan = population.plan
     together = max(1, UNITS // (max(plan.neurons, int(np.prod(plan.source_shape))) * count))
-    if together >= steps or not isinstance(population, LifPopulation) or population.recurrence is not None:
+    if together >= steps or not _can_be_cut(population):
         return population.advance(state, fed, recorder)
     if id(population) not in rooms:
         rooms[id(population)] = np.empty((steps, count, plan.neurons), dtype=np.uint8)
@@ -170,6 +171,11 @@ def _advance(
     state.room = None
     messages = room[:steps].reshape(steps, count, *channels_last(plan.layer.output_shape))
     return Stretch(fed.start, fed.samples, messages, np.concatenate(counts))
+
+
+def _can_be_cut(population: Population | DevicePopulation) -> bool:
+    """Whether a window goes through it in parts: spikes of one byte fit where wide sums of a whole window would not."""
+    return isinstance(population, LifPopulation) and population.recurrence is None
 
 
 _KINDS: dict[str, type[Population]] = {
