@@ -6,7 +6,7 @@ folding and no integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,12 +61,14 @@ def run_graph(
     precision: Precision = "float32",
     teacher: Mapping[str, Array] | None = None,
     probe: tuple[str, ...] = (),
+    watch: Callable[[Node, torch.Tensor], None] | None = None,
 ) -> ReferenceRun:
     """Run ``clips`` [T, N, C, H, W] through ``graph`` and record all spikes, and the potentials of ``probe``.
 
     With ``teacher`` (spikes by neuron layer name) every layer that it names hands on the teacher's spikes
     in place of its own, and is reset where the teacher fired: each decision of each neuron is then judged
-    on its own, from the teacher's inputs and the teacher's past.
+    on its own, from the teacher's inputs and the teacher's past. ``watch`` is shown every node with its input
+    [T, N, ...], before the node is applied.
 
     Raises:
         ValueError: the clips do not have the graph's input shape.
@@ -79,6 +81,8 @@ def run_graph(
     run = ReferenceRun({}, {})
     with torch.no_grad():
         for node in graph.nodes:
+            if watch is not None:
+                watch(node, value)
             if isinstance(node, LIF):
                 told = None if teacher is None or node.name not in teacher else torch.from_numpy(teacher[node.name])
                 trace = torch.empty_like(value) if node.name in probe else None

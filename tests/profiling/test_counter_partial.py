@@ -8,7 +8,7 @@ from torch import nn
 
 from hw_targets.finding import InputError
 from neuroemo.profiling import SpikeLayer, count_operations, count_spike_layers
-from neuroemo.profiling.fanout import linear_fan_out
+from neuroemo.profiling.counting.fanout import linear_fan_out
 
 
 class Scale(nn.Module):
@@ -26,24 +26,6 @@ class Gate(nn.Module):
         return self.fc(x) * self.gain
 
 
-class Bypass(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-
-    def forward(self, x):
-        return nn.functional.linear(x, self.fc.weight)
-
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.act = nn.ReLU()
-
-    def forward(self, x):
-        return self.act(x) @ x.transpose(-1, -2)
-
-
 @pytest.mark.parametrize(
     ("module", "name"),
     [
@@ -52,10 +34,7 @@ class Attention(nn.Module):
         (nn.Softmax(-1), "1"),
         (nn.LSTM(4, 4), "1"),
         (nn.BatchNorm1d(4, track_running_stats=False), "1"),
-        (nn.MultiheadAttention(4, 1), "1"),
         (Gate(), "1"),
-        (Bypass(), "1"),
-        (Attention(), "1"),
         (layer.SynapseFilter(step_mode="m"), "1"),
     ],
     ids=lambda value: type(value).__name__,
@@ -68,8 +47,6 @@ def test_trap_unknown_modules_are_listed(module, name):
 
         def forward(self, x):
             x = self.inner[0](x)
-            if isinstance(module, nn.MultiheadAttention):
-                return module(x, x, x)[0]
             return module(x.flatten(0, 1)) if isinstance(module, nn.BatchNorm1d) else module(x)
 
     counts = count_operations(Wrap(), [torch.ones(2, 3, 4)])
@@ -82,27 +59,7 @@ def test_trap_unknown_modules_are_listed(module, name):
 def test_parts_of_a_gate_are_counted_and_its_gain_is_listed():
     counts = count_operations(nn.Sequential(Gate()), [torch.ones(1, 1, 4)])
     assert counts.layers["0.fc"].acs == 16
-    assert "parameters of its own" in counts.partial["0"]
-
-
-@pytest.mark.parametrize("mode", ["reflect", "circular", "replicate"])
-def test_other_padding_modes_are_listed_and_not_counted(mode):
-    conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode=mode)
-    counts = count_operations(conv, [torch.ones(1, 1, 1, 5, 5).squeeze(0)], time_first=False)
-    assert list(counts.partial) == ["Conv2d"]
-    assert counts.layers["Conv2d"].acs == 0
-
-
-def test_an_explicit_output_size_is_listed():
-    class Up(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.up = nn.ConvTranspose1d(1, 1, 3, stride=2)
-
-        def forward(self, x):
-            return self.up(x, output_size=(8,))
-
-    assert "up" in count_operations(Up(), [torch.ones(1, 1, 3)], time_first=False).partial
+    assert "holds parameters (gain)" in counts.partial["0"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +68,8 @@ def test_an_explicit_output_size_is_listed():
         (lambda net: count_operations(net, []), "E800"),
         (lambda net: count_operations(net, [torch.ones(2, 1, 4), torch.ones(3, 1, 4)]), "E801"),
         (lambda net: count_operations(net, torch.ones(2, 1, 4)), "E802"),
-        (lambda net: count_operations(net, [(torch.ones(2, 1, 4), 0)]), "E802"),
+        (lambda net: count_operations(net, [{"x": torch.ones(2, 1, 4)}]), "E802"),
+        (lambda net: count_operations(net, [()]), "E802"),
         (lambda net: count_operations(net, [torch.ones(1, 4)], time_first=False, loop_steps=True), "E803"),
         (lambda net: count_operations(net, [torch.ones(4)]), "E806"),
         (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hw_targets.finding import InputError
-from neuroemo.profiling.fanout import (
+from neuroemo.profiling.counting.fanout import (
     axis_fan_out,
     conv_fan_out,
     conv_transpose_fan_out,

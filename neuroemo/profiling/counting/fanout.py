@@ -24,10 +24,8 @@ from hw_targets.finding import Finding, InputError
 from hw_targets.graph import window_count
 
 Counts: TypeAlias = npt.NDArray[np.int64]
+Reads: TypeAlias = npt.NDArray[np.bool_]
 Padding: TypeAlias = int | tuple[int, int]
-
-# Elements looked at in one go: bounds the temporary memory to about 32 MB, and no count depends on it.
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +55,15 @@ def axis_fan_out(size: int, kernel: int, stride: int = 1, padding: Padding = 0, 
     Raises:
         InputError: a size, kernel, stride or dilation below 1, a negative padding, or no window fits.
     """
+    return np.asarray(axis_reads(size, kernel, stride, padding, dilation).sum(axis=1, dtype=np.int64))
+
+
+def axis_reads(size: int, kernel: int, stride: int = 1, padding: Padding = 0, dilation: int = 1) -> Reads:
+    """Return which tap reads which input position along one axis, bool [size, K]: at most one output each.
+
+    Raises:
+        InputError: see ``axis_fan_out``.
+    """
     before, after = (padding, padding) if isinstance(padding, int) else padding
     _positive(size=size, kernel=kernel, stride=stride, dilation=dilation)
     if min(before, after) < 0:
@@ -67,8 +74,7 @@ def axis_fan_out(size: int, kernel: int, stride: int = 1, padding: Padding = 0, 
             Finding("E091", "error", "fan-out", f"no window of {kernel} taps fits {size} positions", "1 window")
         )
     origin = np.arange(size)[:, None] + before - np.arange(kernel)[None, :] * dilation
-    reads = (origin % stride == 0) & (origin >= 0) & (origin < outputs * stride)
-    return np.asarray(reads.sum(axis=1, dtype=np.int64))
+    return np.asarray((origin % stride == 0) & (origin >= 0) & (origin < outputs * stride))
 
 
 def transposed_axis_fan_out(
@@ -85,12 +91,24 @@ def transposed_axis_fan_out(
     Raises:
         InputError: see ``axis_fan_out``.
     """
+    reads = transposed_axis_reads(size, kernel, stride, padding, dilation, output_padding)
+    return np.asarray(reads.sum(axis=1, dtype=np.int64))
+
+
+def transposed_axis_reads(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
+) -> Reads:
+    """Return which tap carries which input of a transposed convolution to an output, bool [size, K].
+
+    Raises:
+        InputError: see ``axis_fan_out``.
+    """
     _positive(size=size, kernel=kernel, stride=stride, dilation=dilation)
     outputs = (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
     if min(padding, output_padding) < 0 or outputs < 1:
         raise InputError(Finding("E091", "error", "fan-out", f"{outputs} outputs, padding {padding}", "1 output"))
     target = np.arange(size)[:, None] * stride - padding + np.arange(kernel)[None, :] * dilation
-    return np.asarray(((target >= 0) & (target < outputs)).sum(axis=1, dtype=np.int64))
+    return np.asarray((target >= 0) & (target < outputs))
 
 
 def conv_fan_out(
@@ -117,9 +135,9 @@ def conv_fan_out(
     settings = (
         shape[1:],
         kernel,
-        _per_axis(stride, axes),
-        _per_axis(padding, axes),
-        _per_axis(dilation, axes),
+        per_axis(stride, axes),
+        per_axis(padding, axes),
+        per_axis(dilation, axes),
     )
     _same_length(shape, axes, settings)
     return _combine(shape[0], out_channels, groups, [axis_fan_out(*axis) for axis in zip(*settings, strict=True)])
@@ -148,7 +166,7 @@ def conv_transpose_fan_out(
     settings = (
         shape[1:],
         kernel,
-        *(_per_axis(value, axes) for value in (stride, padding, dilation, output_padding)),
+        *(per_axis(value, axes) for value in (stride, padding, dilation, output_padding)),
     )
     _same_length(shape, axes, settings)
     return _combine(
@@ -210,7 +228,50 @@ def dense_macs(fan_out: Counts) -> int:
     return int(fan_out.sum(dtype=np.int64))
 
 
-def count_events(values: npt.ArrayLike, fan_out: Counts, *, name: str = "values") -> EventCounts:
+def zero_padding(module: Any) -> tuple[Padding, ...]:
+    """Return the zeros around each axis of a torch convolution; ``same`` puts the odd one at the end (_ConvNd)."""
+    if module.padding == "valid":
+        return (0,) * len(module.kernel_size)
+    if module.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple(module.padding)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FanOut:
+    """A fan-out map made ready for counting: one plane of it as floats, and how long exact sums of it may run."""
+
+    shape: tuple[int, ...]
+    size: int
+    dense: int
+    plane: npt.NDArray[Any]
+    stretch: int
+
+
+def prepare_fan_out(fan_out: Counts, name: str = "values") -> FanOut:
+    """Return a map ready for ``count_events``; worth keeping where one map counts many inputs.
+
+    Raises:
+        InputError: a map without entries or with negative ones.
+    """
+    if not fan_out.size or (fan_out < 0).any():
+        raise InputError(Finding("E093", "error", name, f"a fan-out map of {fan_out.size} entries", "1, none negative"))
+    channels = np.ascontiguousarray(fan_out).reshape(fan_out.shape[0], -1)
+    repeats = channels.shape[1] > 1 and bool((channels == channels[0]).all())
+    plane = channels[0] if repeats else channels.reshape(-1)
+    largest = int(plane.max())
+    # Integers up to 2^24 (2^53) are exact in float32 (float64), in any order of summation.
+    kind, exact = next(
+        (kind, bound)
+        for kind, bound in ((np.float32, 1 << 24), (np.float64, 1 << 53), (np.int64, 1 << 63))
+        if largest <= bound
+    )
+    stretch = max(1, min(exact // max(largest, 1), 1 << 20))
+    return FanOut(fan_out.shape, fan_out.size, dense_macs(fan_out), plane.astype(kind), stretch)
+
+
+def count_events(values: npt.ArrayLike, fan_out: Counts | FanOut, *, name: str = "values") -> EventCounts:
     """Count what inputs ``values`` [..., *fan_out.shape] trigger, per leading index and exactly.
 
     ``acs = sum F[|v| = 1]``, ``macs = sum F[v != 0, |v| != 1]``, decided element by element: one graded
@@ -223,64 +284,43 @@ def count_events(values: npt.ArrayLike, fan_out: Counts, *, name: str = "values"
     Raises:
         InputError: NaN or infinite values, values that are not real numbers, or a shape that does not fit.
     """
-    array = np.asarray(values)
-    _check_values(array, fan_out, name)
-    lead = array.shape[: array.ndim - fan_out.ndim]
-    rows = array.reshape(math.prod(lead), fan_out.size)
-    weight = _exact_weights(fan_out)
-    result = np.zeros((3, rows.shape[0]), dtype=np.int64)
-    stride = max(1, _CHUNK // fan_out.size)
-    for start in range(0, rows.shape[0], stride):
-        result[:, start : start + stride] = _count_rows(rows[start : start + stride], weight, name)
-    return EventCounts(*(counts.reshape(lead) for counts in result))
+    ready = fan_out if isinstance(fan_out, FanOut) else prepare_fan_out(fan_out, name)
+    rows, lead = _as_rows(values, ready, name)
+    result = count_prepared(rows, ready, name)
+    units, events, elements = (row.reshape(lead) for row in result[:3])
+    return EventCounts(units, events - units, elements)
 
 
-def _count_rows(rows: npt.NDArray[Any], weight: npt.NDArray[Any], name: str) -> Counts:
-    """Return (acs, macs, spikes_in) of rows [R, M] as int64 [3, R]."""
-    _check_finite(rows, name)
-    events = rows != 0
-    unit = rows == 1
-    if rows.dtype.kind in "if":
-        unit |= rows == -1
-    counts = np.zeros((3, rows.shape[0]), dtype=np.int64)
-    counts[0] = unit.astype(weight.dtype) @ weight
-    graded = events & ~unit
-    if graded.any():
-        counts[1] = graded.astype(weight.dtype) @ weight
-    counts[2] = np.count_nonzero(events, axis=1)
-    return counts
+def count_prepared(rows: npt.NDArray[Any], fan_out: FanOut, name: str) -> Counts:
+    """Count contiguous rows [R, M]: int64 [4, R], accumulates, all events, non-zero elements, zeros.
 
-
-def _exact_weights(fan_out: Counts) -> npt.NDArray[Any]:
-    """Return the flat map in the fastest type in which every partial sum is exact.
-
-    A partial sum of non-negative integers never exceeds the total; integers up to 2^24 (2^53) are exact in
-    float32 (float64), in any order of summation, so the matrix product of the BLAS may be used.
+    Raises:
+        InputError: NaN or infinite values.
     """
-    total = dense_macs(fan_out)
-    kind: type = np.float32 if total <= 1 << 24 else np.float64 if total <= 1 << 53 else np.int64
-    return fan_out.reshape(-1).astype(kind)
+    from neuroemo.profiling.counting.kernel import count_rows
+
+    result = np.empty((4, rows.shape[0]), dtype=np.int64)
+    if strange := count_rows(rows, fan_out.plane, fan_out.stretch, result):
+        raise InputError(Finding("E095", "error", name, f"{strange} values are NaN or infinite", "0"))
+    return result
 
 
-def _check_values(array: npt.NDArray[Any], fan_out: Counts, name: str) -> None:
+def _as_rows(values: npt.ArrayLike, fan_out: FanOut, name: str) -> tuple[npt.NDArray[Any], tuple[int, ...]]:
+    """Return values as contiguous rows [R, M] of a type that the kernel takes, and their leading shape."""
+    array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise InputError(Finding("E092", "error", name, f"values of type {array.dtype}", "real numbers"))
-    if not fan_out.size or (fan_out < 0).any():
-        raise InputError(Finding("E093", "error", name, f"a fan-out map of {fan_out.size} entries", "1, none negative"))
-    if array.ndim < fan_out.ndim or array.shape[array.ndim - fan_out.ndim :] != fan_out.shape:
+    space = len(fan_out.shape)
+    if array.ndim < space or array.shape[array.ndim - space :] != fan_out.shape:
         wanted = ", ".join(map(str, fan_out.shape))
         raise InputError(Finding("E094", "error", name, f"shape {array.shape}", f"[..., {wanted}]"))
-
-
-def _check_finite(rows: npt.NDArray[Any], name: str) -> None:
-    # NaN and infinity survive a sum, so a finite sum clears every element; float16 sums may overflow, hence
-    # the second look.
-    if rows.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspect = not np.isfinite(rows.sum())
-    if suspect and (bad := int(np.count_nonzero(~np.isfinite(rows)))):
-        raise InputError(Finding("E095", "error", name, f"{bad} values are NaN or infinite", "0"))
+    lead = array.shape[: array.ndim - space]
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    elif array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        # Half precision becomes single without loss; what is longer than double keeps its zeros and ones.
+        array = array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
+    return np.ascontiguousarray(array).reshape(math.prod(lead), fan_out.size), lead
 
 
 def _combine(channels: int, out_channels: int, groups: int, axes: list[Counts]) -> Counts:
@@ -292,7 +332,8 @@ def _combine(channels: int, out_channels: int, groups: int, axes: list[Counts]) 
     return np.tile(plane, (channels, *(1 for _ in axes)))
 
 
-def _per_axis(value: Any, axes: int) -> Sequence[Any]:
+def per_axis(value: Any, axes: int) -> Sequence[Any]:
+    """Return a setting as one value per space axis."""
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 

@@ -1,0 +1,1 @@
+"""What a network did, in integers: one result type, reached from live models, graphs and chip simulators."""
