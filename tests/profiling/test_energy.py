@@ -1,220 +1,211 @@
-import copy
+"""The arithmetic models: prices after Horowitz (ISSCC 2014, Fig. 1.1.9), counts and energies worked out by hand."""
+
 import json
-import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_counts import (
+    HARD_RESET,
+    network,
+    neurons,
+    random_ann,
+    random_snn,
+    synapse,
+    table,
+    tiny_ann,
+    tiny_snn,
+    unplaced,
+)
 
-import hw_targets
 from hw_targets.finding import InputError
-from neuroemo.profiling import SpikeLayer, compare_twins, count_spike_layers, energy_of, load_prices
+from neuroemo.profiling import energy
+from neuroemo.profiling.counting.counts import LayerCounts, merge_counts
+from neuroemo.profiling.counting.policy import NeuronRule
 from neuroemo.profiling.energy import (
-    break_even_steps,
-    constant_and_step,
-    largest_winning_steps,
-    precision_ratios,
+    ARITHMETIC,
+    MODELS,
+    WITH_NEURONS,
+    energy_summary,
+    price_zero_skipping,
+    sample_energies,
 )
-from neuroemo.profiling.fanout import linear_fan_out
-from neuroemo.profiling.prices import parse_prices, price_targets
+from neuroemo.profiling.prices import load_prices
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PRICES = f"{hw_targets.__path__[0]}/cmos45/prices.toml"
+PRICES = load_prices("cmos45")
+ADD = {"fp32": 0.9, "fp16": 0.4, "int32": 0.1, "int8": 0.03}
+MULT = {"fp32": 3.7, "fp16": 1.1, "int32": 3.1, "int8": 0.2}
 
 
-def raw_prices():
-    with open(PRICES, "rb") as file:
-        return tomllib.load(file)
+def with_batch_norm(counts, macs):
+    """Add an element layer: [T, S] multiply-accumulates."""
+    element = LayerCounts(
+        "element", "BatchNorm1d", table(0, macs), squares=(0, int((np.sum(macs, axis=0) ** 2).sum()), 0)
+    )
+    return network({**counts.layers, "bn": element})
 
 
-def rows(data):
-    """Every row of the file: (dotted name, row)."""
-    for precision, table in data["arithmetic"].items():
-        yield from ((f"arithmetic.{precision}.{name}", row) for name, row in table.items())
-    for group in ("memory", "control"):
-        yield from ((f"{group}.{name}", row) for name, row in data[group].items())
-
-
-ROW_NAMES = [name for name, _ in rows(raw_prices())]
-
-
-def tiny_counts():
-    """Two inputs, ten outputs, three steps, one sample: 1 gray value, then 3 spikes; ten neurons."""
-    spikes = np.array([[[0.5, 0]], [[1, 1]], [[0, 1]]])
-    return count_spike_layers([SpikeLayer("fc", linear_fan_out(2, 10), spikes, neurons=10)])
-
-
-# Horowitz, ISSCC 2014, Fig. 1.1.9 as in the research notes, section 4.1.
-PUBLISHED = {
-    "fp32": (0.9, 3.7, 4.6, 5.11),
-    "fp16": (0.4, 1.1, 1.5, 3.75),
-    "int32": (0.1, 3.1, 3.2, 32),
-    "int8": (0.03, 0.2, 0.23, 7.67),
-}
-
-
-@pytest.mark.parametrize("precision", PUBLISHED)
-def test_prices_are_the_published_ones(precision):
-    add, mult, mac, k = PUBLISHED[precision]
-    found = load_prices("cmos45").arithmetic[precision]
-    assert (found["add"].value, found["mult"].value, found["mac"].value) == (add, mult, mac)
-    assert energy_of(tiny_counts(), load_prices(), precision).k == pytest.approx(k, abs=0.005)
-
-
-def test_memory_rows_say_how_wide_an_access_is():
-    memory = load_prices().memory
-    published = {name: (row.value, row.high, row.access_bits) for name, row in memory.items() if row.grade != "mem"}
-    assert published == {
-        "sram_8kb": (10, None, 64),
-        "sram_32kb": (20, None, 64),
-        "sram_1mb": (100, None, 64),
-        "dram": (1300, 2600, 64),
+@pytest.mark.parametrize("precision", ADD)
+def test_synaptic_operations_by_hand(precision):
+    priced = ARITHMETIC.price(tiny_snn(), PRICES, precision, "snn")
+    # 30 accumulates of E_add and 10 multiply-accumulates of E_add + E_mult; nothing for the neurons.
+    add, mac = ADD[precision], ADD[precision] + MULT[precision]
+    assert priced.layers == {
+        "fc": {"accumulates": pytest.approx(30 * add), "multiply-accumulates": pytest.approx(10 * mac)}
     }
-    assert memory["sram_8kb"].for_bits(32) == (5, 5)
-    assert memory["dram"].for_bits(32) == (650, 1300)
-    with pytest.raises(InputError, match="not a memory access"):
-        load_prices().control["instruction"].for_bits(32)
+    assert priced.total_pj == pytest.approx(30 * add + 10 * mac, rel=1e-12)
+    assert priced.constants == (f"arithmetic.{precision}.add", f"arithmetic.{precision}.mult")
+    assert (priced.model, priced.prices, priced.precision, priced.side) == ("arithmetic", "cmos45", precision, "snn")
+    assert (priced.samples, priced.steps, priced.partial) == (1, 3, ())
 
 
-def test_every_price_has_its_provenance():
-    prices = load_prices()
-    assert len(list(prices)) == len(ROW_NAMES) >= 20
-    for price in prices:
-        assert price.source, price.name
-        assert price.grade in prices.grades, price.name
-        assert (price.unit, price.node_nm, price.voltage_v) == ("pJ", 45, 0.9)
-        assert 2014 <= price.year <= 2015
-    from_memory = {price.name for price in prices if price.grade == "mem"}
-    assert from_memory == {"arithmetic.int16.add", "memory.sram_han", "memory.dram_han"}
+def test_an_ann_is_charged_one_dense_pass():
+    priced = ARITHMETIC.price(tiny_ann(), PRICES, "fp32", "ann")
+    assert priced.layers == {"fc": {"multiply-accumulates": pytest.approx(60 * 4.6)}}
+    assert any("dense pass" in sentence for sentence in priced.assumptions)
+    # 40 of its 60 synapses see a value that is not zero: an accelerator that skips zeros charges those, as MAC.
+    assert price_zero_skipping(tiny_ann(), PRICES, "fp32").total_pj == pytest.approx(40 * 4.6)
 
 
-@pytest.mark.parametrize("key", ["source", "grade", "value", "unit", "year", "node_nm", "voltage_v"])
-@pytest.mark.parametrize("name", ROW_NAMES)
-def test_a_row_without_provenance_is_refused(name, key):
-    data = copy.deepcopy(raw_prices())
-    row = dict(rows(data))[name]
-    del row[key]
-    with pytest.raises(InputError) as caught:
-        parse_prices(data)
-    assert ("E814", name, f"no {key}") in [(f.code, f.node, f.found) for f in caught.value.findings]
+def test_neurons_by_hand():
+    priced = WITH_NEURONS.price(tiny_snn(), PRICES, "fp32", "snn")
+    # LIF: 30 updates of 1 MAC + 1 AC, 3 spikes of 1 AC to reset.
+    assert priced.layers["fc.neurons"] == {
+        "neuron updates": pytest.approx(30 * (4.6 + 0.9)),
+        "resets": pytest.approx(3 * 0.9),
+    }
+    assert priced.total_pj == pytest.approx(73 + 165 + 2.7)
+    double = WITH_NEURONS.price(tiny_snn(NeuronRule("two states", macs=2, acs=1, reset_acs=2)), PRICES, "fp32", "snn")
+    assert double.layers["fc.neurons"]["neuron updates"] == pytest.approx(30 * (9.2 + 0.9))
+    assert double.layers["fc.neurons"]["resets"] == pytest.approx(3 * 1.8)
+    hard = WITH_NEURONS.price(tiny_snn(HARD_RESET), PRICES, "fp32", "snn")
+    assert hard.layers["fc.neurons"] == {"neuron updates": pytest.approx(30 * 0.9)}
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"grade": "guess"}, "E816"),
-        ({"unit": "nJ"}, "E817"),
-        ({"value": -1.0}, "E818"),
-        ({"value": float("nan")}, "E818"),
-        ({"source": ""}, "E814"),
-        ({"sauce": "typo"}, "E815"),
-        ({"value": 1.0}, "E819"),
-    ],
-)
-def test_a_wrong_row_is_refused(change, code):
-    data = raw_prices()
-    data["arithmetic"]["fp32"]["mult"].update(change)
-    with pytest.raises(InputError) as caught:
-        parse_prices(data)
-    assert code in [finding.code for finding in caught.value.findings]
+def test_neurons_of_a_dense_pass_are_activations():
+    priced = WITH_NEURONS.price(tiny_snn(), PRICES, "fp32", "ann")
+    assert priced.layers == {"fc": {"multiply-accumulates": pytest.approx(60 * 4.6)}}
 
 
-def test_memory_without_a_width_and_files_without_tables_are_refused(tmp_path):
-    data = raw_prices()
-    del data["memory"]["dram"]["access_bits"]
-    with pytest.raises(InputError, match=r"memory.dram: no access_bits"):
-        parse_prices(data)
-    with pytest.raises(InputError, match="no table target, grades, arithmetic"):
-        parse_prices({})
-    broken = tmp_path / "prices.toml"
-    broken.write_text("a = ")
-    with pytest.raises(InputError, match="E812"):
-        load_prices(broken)
-    with pytest.raises(InputError, match="E812"):
-        load_prices(tmp_path / "none.toml")
+def test_element_layers_are_charged_to_both_sides_by_the_larger_model_alone():
+    counts = with_batch_norm(tiny_snn(), [[10], [10], [10]])
+    for side in ("snn", "ann"):
+        assert WITH_NEURONS.price(counts, PRICES, "fp32", side).layers["bn"] == {
+            "element operations": pytest.approx(30 * 4.6)
+        }
+        assert "bn" not in ARITHMETIC.price(counts, PRICES, "fp32", side).layers
+    assert list(WITH_NEURONS.price(counts, PRICES, "fp32", "snn").layers) == list(counts.layers)
 
 
-def test_unknown_names_list_the_choices():
-    assert "cmos45" in price_targets()
-    with pytest.raises(InputError, match=r"one of .*cmos45"):
-        load_prices("cmos46")
-    with pytest.raises(InputError, match=r"one of fp32, fp16, int32, int8$"):
-        energy_of(tiny_counts(), load_prices(), "fp64")
-    with pytest.raises(InputError, match=r"E810 int16"):  # an add alone prices no multiply-accumulate
-        energy_of(tiny_counts(), load_prices(), "int16")
-
-
-def test_energy_by_hand():
-    report = energy_of(tiny_counts(), load_prices())
-    # 3 spikes x 10 AC x 0.9 pJ and 1 gray value x 10 MAC x 4.6 pJ; 30 neuron updates x 5.5 pJ.
-    bill = report.layers["fc"]
-    assert (bill.acs, bill.macs, bill.dense_macs) == (30, 10, 60)
-    assert (bill.ac_pj, bill.mac_pj) == pytest.approx((27.0, 46.0))
-    assert report.synaptic_mj == pytest.approx(73.0e-9)
-    assert report.neuron_mj == pytest.approx(165.0e-9)
-    assert report.dense_mj == pytest.approx(276.0e-9)
-    assert report.layers["fc.neurons"].synaptic_pj == 0
-    assert report.step_pj == pytest.approx((46.0, 18.0, 9.0))
-    assert report.spikes_per_synapse == pytest.approx(4 / 2)  # 40 events over 20 synapses
+def test_neurons_without_a_rule_make_a_lower_bound():
+    counts = tiny_snn(rule=None)
+    assert WITH_NEURONS.price(counts, PRICES, "fp32", "snn").partial == ("fc.neurons",)
+    assert WITH_NEURONS.price(counts, PRICES, "fp32", "ann").partial == ()
+    assert ARITHMETIC.price(counts, PRICES, "fp32", "snn").partial == ()
+    both = replace(counts, partial={"attention": "no rule"})
+    assert WITH_NEURONS.price(both, PRICES, "fp32", "snn").partial == ("attention", "fc.neurons")
 
 
 def test_energy_is_per_sample():
-    once = np.array([[[0.5, 0]], [[1, 1]], [[0, 1]]])
-    twice = count_spike_layers([SpikeLayer("fc", linear_fan_out(2, 10), np.repeat(once, 2, axis=1), neurons=10)])
-    report, single = energy_of(twice, load_prices()), energy_of(tiny_counts(), load_prices())
-    assert (report.synaptic_mj, report.neuron_mj) == (single.synaptic_mj, single.neuron_mj)
-    assert report.step_pj == single.step_pj
-    assert report.spikes_per_synapse == single.spikes_per_synapse
+    once = tiny_snn()
+    twice = merge_counts([once, once])
+    for model in (ARITHMETIC, WITH_NEURONS):
+        one, two = (model.price(counts, PRICES, "fp32", "snn") for counts in (once, twice))
+        assert two.total_pj == pytest.approx(one.total_pj, rel=1e-14)
+        assert two.samples == 2
 
 
-def test_twins_by_hand():
-    prices = load_prices()
-    # ANN: one pass, 6 inputs x 10 outputs, 4 of them not zero.
-    ann = count_spike_layers([SpikeLayer("fc", linear_fan_out(6, 10), np.array([[[0.5, 0, 1, 1, 0, 1]]]))])
-    twin = compare_twins(energy_of(tiny_counts(), prices), energy_of(ann, prices))
-    assert (twin.snn_mj, twin.ann_mj) == pytest.approx((73e-9, 276e-9))
-    assert twin.ann_zero_skipping_mj == pytest.approx(40 * 4.6e-9)
-    assert twin.ratio == pytest.approx(276 / 73)
-    assert twin.snn_wins
-    assert twin.snn_with_neurons_mj == pytest.approx((73 + 165) * 1e-9)
-    assert twin.snn_wins_with_neurons  # 238 < 276
-    # E_step = (18 + 9) / 2, E_const = 73 - 3 * 13.5
-    assert (twin.step_mj, twin.const_mj) == pytest.approx((13.5e-9, 32.5e-9))
-    assert twin.break_even_steps == pytest.approx((276 - 32.5) / 13.5)
-    assert twin.break_even_spikes == pytest.approx(276 / (0.9 * 20))
-    ratios = precision_ratios(tiny_counts(), ann, prices)
-    assert ratios["int8"] == pytest.approx(60 * 0.23 / (30 * 0.03 + 10 * 0.23))
-    assert list(ratios) == list(PUBLISHED)
+def test_a_result_is_json():
+    plain = WITH_NEURONS.price(tiny_snn(), PRICES, "int8", "snn").to_json()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
-def test_a_silent_network_has_no_break_even():
-    prices = load_prices()
-    silent = count_spike_layers([SpikeLayer("fc", linear_fan_out(2, 10), np.zeros((3, 1, 2)))])
-    report = energy_of(silent, prices)
-    twin = compare_twins(report, report)
-    assert (twin.break_even_steps, twin.ratio, twin.snn_mj) == (None, None, 0)
-    json.dumps(twin.to_json(), allow_nan=False)
+def test_models_by_name():
+    assert list(MODELS) == ["arithmetic", "arithmetic+neurons", "lemaire", "yan", "davidson"]
+    assert all(name == model.id and model.scope and model.citation for name, model in MODELS.items())
 
 
-def test_reports_at_different_prices_are_not_compared():
-    prices = load_prices()
-    with pytest.raises(InputError, match="fp32 and cmos45 int8"):
-        compare_twins(energy_of(tiny_counts(), prices), energy_of(tiny_counts(), prices, "int8"))
+def test_a_precision_that_is_not_there_is_refused():
+    for model in (ARITHMETIC, WITH_NEURONS):
+        with pytest.raises(InputError, match=r"E810 fp64.*one of fp32, fp16, int32, int8"):
+            model.price(tiny_snn(), PRICES, "fp64", "snn")
+    with pytest.raises(InputError, match=r"E810 int16"):  # an add alone prices no multiply-accumulate
+        price_zero_skipping(tiny_ann(), PRICES, "int16")
 
 
-def test_break_even_arithmetic():
-    assert break_even_steps(100.0, 10.0, 9.0) == 10.0
-    assert largest_winning_steps(10.0) == 9  # at the break-even itself nobody wins
-    assert largest_winning_steps(10.001) == 10
-    assert constant_and_step((7.0,)) == (0.0, 7.0)
+# --- sample by sample ------------------------------------------------------------------------------------------------
+
+LISTS = {"lemaire": ("cmos45", "int8"), "yan": ("cmos22", "int8"), "davidson": ("davidson_furber", "int8")}
 
 
-def test_a_partial_count_makes_a_partial_report():
-    from dataclasses import replace
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("side", ["snn", "ann"])
+def test_the_mean_of_the_samples_is_the_energy_of_all(name, side):
+    target, precision = LISTS.get(name, ("cmos45", "fp32"))
+    counts = random_snn(3) if side == "snn" else random_ann(3)
+    values = sample_energies(counts, MODELS[name], load_prices(target), precision, side)
+    whole = MODELS[name].price(counts, load_prices(target), precision, side).total_pj
+    assert values.shape == (7,)
+    assert values.mean() == pytest.approx(whole, rel=1e-12)
+    assert side == "ann" or values.std() > 0
 
-    report = energy_of(replace(tiny_counts(), partial={"attention": "no rule"}), load_prices())
-    assert report.partial == ("attention",)
-    assert json.loads(json.dumps(report.to_json()))["partial"] == ["attention"]
+
+def test_the_energy_of_each_sample_by_its_own_table():
+    counts = random_snn(5)
+    events = sum(layer.table for layer in counts.layers.values()).sum(axis=0)  # [S, (AC, MAC, in, out)]
+    assert sample_energies(counts, ARITHMETIC, PRICES, "fp32", "snn") == pytest.approx(
+        events @ [0.9, 4.6, 0, 0], rel=1e-12
+    )
+    updates = sum(layer.neuron_updates for layer in counts.layers.values()) / counts.samples
+    assert sample_energies(counts, WITH_NEURONS, PRICES, "fp32", "snn") == pytest.approx(
+        events @ [0.9, 4.6, 0, 0.9] + updates * 5.5, rel=1e-12
+    )
+
+
+def test_large_tables_are_cut_as_they_are_needed(monkeypatch):
+    kept = sample_energies(random_snn(8), WITH_NEURONS, PRICES, "fp32", "snn")
+    monkeypatch.setattr(energy, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(energy, "_kept_samples", None)
+    assert np.array_equal(sample_energies(random_snn(8), WITH_NEURONS, PRICES, "fp32", "snn"), kept)
+
+
+@pytest.mark.parametrize("model", [ARITHMETIC, WITH_NEURONS], ids=lambda model: model.id)
+@pytest.mark.parametrize("side", ["snn", "ann"])
+def test_summed_samples_have_the_same_spread_in_closed_form(model, side):
+    counts = random_snn(11, rule=HARD_RESET) if side == "snn" else random_ann(11)
+    counts = with_batch_norm(counts, np.full((counts.steps, counts.samples), 50))
+    kept = energy_summary(counts, model, PRICES, "fp32", side)
+    summed = energy_summary(merge_counts([counts], keep_samples=False), model, PRICES, "fp32", side)
+    assert summed.samples == kept.samples == 7
+    for name in ("mean", "deviation", "low", "high"):
+        assert getattr(summed, name) == pytest.approx(getattr(kept, name), rel=1e-12)
+    assert (kept.deviation == 0) == (side == "ann")
+
+
+def test_what_has_no_closed_form_has_no_spread():
+    def summed(counts):
+        return merge_counts([counts], keep_samples=False)
+
+    assert sample_energies(summed(random_snn(1)), ARITHMETIC, PRICES, "fp32", "snn") is None
+    # Resets follow the spikes sent, whose squares are not kept; a varying element layer would be in the squares.
+    assert energy_summary(summed(random_snn(1)), WITH_NEURONS, PRICES, "fp32", "snn") is None
+    assert energy_summary(summed(random_snn(1)), ARITHMETIC, PRICES, "fp32", "snn") is not None
+    varying = with_batch_norm(random_snn(1), np.arange(35).reshape(5, 7))
+    assert energy_summary(summed(varying), ARITHMETIC, PRICES, "fp32", "snn") is None
+    assert energy_summary(summed(random_snn(1)), MODELS["lemaire"], PRICES, "int8", "snn") is None
+    alone = energy_summary(summed(tiny_snn()), ARITHMETIC, PRICES, "fp32", "snn")
+    assert (alone.samples, alone.deviation, alone.interval) == (1, None, None)
+
+
+def test_samples_that_were_not_told_apart_have_no_spread():
+    counts = unplaced(random_snn(1), "fc0")
+    assert sample_energies(counts, ARITHMETIC, PRICES, "fp32", "snn") is None
+    assert energy_summary(counts, ARITHMETIC, PRICES, "fp32", "snn") is None
+    harmless = replace(random_snn(1), notes={"fc0": "runs on the host, in float"})
+    assert sample_energies(harmless, ARITHMETIC, PRICES, "fp32", "snn") is not None
+
+
+def test_a_network_that_never_fires_costs_its_updates_alone():
+    silent = network({"fc": synapse(table(np.zeros((3, 2))), 20), "n": neurons(np.zeros((3, 2), int), 10, HARD_RESET)})
+    assert ARITHMETIC.price(silent, PRICES, "fp32", "snn").total_pj == 0
+    assert WITH_NEURONS.price(silent, PRICES, "fp32", "snn").total_pj == pytest.approx(3 * 10 * 0.9)
