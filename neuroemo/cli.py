@@ -19,10 +19,14 @@ from neuroemo import verbs
 from neuroemo.console import Console, run_verb
 from neuroemo.deployment import options
 from neuroemo.deployment import verbs as deploy
+from neuroemo.energy import options as energy_options
+from neuroemo.energy import verb as energy
 from neuroemo.simulation import options as simulation
 from neuroemo.simulation.verb import simulate
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
+ENERGY_DIFF = "energy diff"
+FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
 MODELS = "a network of the paper's Table I (default 0.4snn); NAME@48 and NAME@32 are small, NAME-ann is its twin"
 
 
@@ -60,8 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     simulation.simulate(verb("simulate", simulate, "run clips through a bundle or a netx file, bit-exactly"))
     options.verify(verb("verify", deploy.verify, "repeat the verdict on a bundle from its own files"))
     options.diff(verb("diff", deploy.diff, "say what changed between two bundles"))
-    _energy(verb("energy", verbs.energy, "count what spikes cost, beside the twin ANN"))
-    _reproduce(verb("reproduce", verbs.reproduce, "print a result of the paper beside the exact one"))
+    energy_options.energy(verb("energy", energy.energy, "count what spikes cost, price it, beside the twin ANN"))
+    energy_options.diff(verb(ENERGY_DIFF, energy.diff, "say what changed between two energy reports"))
+    energy_options.reproduce(verb("reproduce", energy.reproduce, "print a result of the paper beside the exact one"))
     _report(verb("report", verbs.report, "write report.html anew from report.json"))
     options.doctor(verb("doctor", deploy.doctor, "say what this machine can do and what is missing"))
     return parser
@@ -81,13 +86,26 @@ def run(arguments: Sequence[str]) -> int:
     )
 
     def chosen() -> int:
-        parsed = build_parser().parse_args(arguments)
+        parsed = build_parser().parse_args(_joined(arguments))
         code: int = parsed.run(parsed, console)
         return code
 
     if "-h" in arguments or "--help" in arguments or "--version" in arguments:
         console.close()  # help is a result
     return run_verb(console, chosen)
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Make one verb of the two words `energy diff`.
+
+    >>> _joined(["energy", "--json", "diff", "a", "b"]), _joined(["energy", "runs/snn"])
+    (['energy diff', '--json', 'a', 'b'], ['energy', 'runs/snn'])
+    """
+    verb, *rest = arguments or [""]
+    at = next((place for place, word in enumerate(rest) if word not in FLAGS), None)
+    if verb == "energy" and at is not None and rest[at] == "diff":
+        return [ENERGY_DIFF, *rest[:at], *rest[at + 1 :]]
+    return list(arguments)
 
 
 def _force(parser: argparse.ArgumentParser) -> None:
@@ -164,18 +182,6 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="checkpoint folder")
     _data(parser, "clips to score")
     _split(parser)
-
-
-def _energy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="checkpoint folder")
-    _data(parser, "clips to count on")
-    parser.add_argument("--limit", type=int, help="at most this many clips, evenly spread")
-    _split(parser)
-    parser.add_argument("--precision", default="fp32", help="number format of the 45 nm prices (default fp32)")
-
-
-def _reproduce(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("table2",), help="the paper's energy table")
 
 
 def _report(parser: argparse.ArgumentParser) -> None:

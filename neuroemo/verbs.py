@@ -152,40 +152,30 @@ def evaluate(args: Namespace, console: Console) -> int:
     return 0
 
 
-def energy(args: Namespace, console: Console) -> int:
-    """Count and price a checkpoint's operations."""
-    from neuroemo.energy import energy_text, measure_energy
-    from neuroemo.training.checkpoint import trained_on
-
-    data = args.data or trained_on(args.model)
-    result = measure_energy(args.model, data, limit=args.limit, precision=args.precision, split=args.split)
-    console.show(result, energy_text(result))
-    return 0
-
-
-def reproduce(args: Namespace, console: Console) -> int:
-    """Print a result of the paper beside the exact one."""
-    from neuroemo.profiling.paper import reproduce_table2, table2_text
-
-    result = reproduce_table2()
-    console.show(result, table2_text(result))
-    return 0
-
-
 def report(args: Namespace, console: Console) -> int:
-    """Write the pages anew from report.json: of a demo, or of a bundle."""
+    """Write the pages anew from report.json: of a demo, of a bundle, or of an energy report."""
     from export.storage import read_json
     from neuroemo.report.html import write_report
 
     path, page = args.folder / "report.json", args.folder / "report.html"
     written = [page]
-    if "stage" in read_json(path, "the report of a demo or of a bundle"):
+    told = read_json(path, "the report of a demo, of a bundle or of `neuroemo energy`")
+    if "stage" in told:
         written += _bundle_pages(args.folder)
+    elif told.get("kind") == "energy":
+        _energy_page(path, page)
     else:
         write_report(path, page)
     listed = [str(file) for file in written]
     console.show({"ok": True, "report": str(page), "written": listed}, f"wrote {', '.join(listed)}")
     return 0
+
+
+def _energy_page(path: Path, page: Path) -> None:
+    from neuroemo.energy.page import render_page
+    from neuroemo.energy.schema import read_energy_report
+
+    page.write_text(render_page(read_energy_report(path)), encoding="utf-8")
 
 
 def _bundle_pages(folder: Path) -> list[Path]:

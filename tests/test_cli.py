@@ -183,8 +183,11 @@ def test_each_verb_runs_by_itself_on_a_folder_of_videos(capsys, trained, videos)
     code, out, _ = run(capsys, "energy", trained / "net", "--data", videos, "--json")
     shown = json.loads(out)
     assert code == 0
-    assert shown["snn_mj"] == pytest.approx((0.9 * shown["acs"] + 4.6 * shown["macs"]) * 1e-9)
-    assert shown["ann_mj"] == pytest.approx(4.6 * shown["ann_macs"] * 1e-9)
+    total, ann = (shown["networks"][name]["total"] for name in ("deployed", "ann"))
+    default = shown["scenarios"][0]
+    assert default["id"] == "arithmetic/cmos45/fp32"
+    assert default["snn"]["total_pj"] == pytest.approx((0.9 * total["acs"] + 4.6 * total["macs"]) / 12)
+    assert default["ann"]["total_pj"] == pytest.approx(4.6 * ann["dense_macs"] / 12)
 
 
 def test_existing_output_is_kept_without_force(capsys, tmp_path, videos):
@@ -270,7 +273,8 @@ def test_fine_tuning_with_four_bits_is_exported_as_it_was_trained(capsys, traine
     assert run(capsys, "verify", trained / "qb", "-q")[0] == 0
     assert run(capsys, "evaluate", trained / "q4", "-q")[0] == 0
     code, out, _ = run(capsys, "energy", trained / "q4", "--json", "-q")
-    assert (code, json.loads(out)["partial"]) == (0, {})
+    networks = json.loads(out)["networks"]
+    assert (code, networks["deployed"]["partial"], networks["trained"]) == (0, {}, None)
     wrong = ("--weight-bits", "8", "--target", "loihi1")
     code, out, _ = run(capsys, "export", trained / "q4", "-o", trained / "qc", *wrong, "--json", "-q")
     assert (code, [f["code"] for f in json.loads(out)["findings"]]) == (2, ["E662", "E663"])
