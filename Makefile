@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 NEWER := .venv-3.11
+PEERS := .venv-peers
 
-.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate clean clean-kernels
+.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate bench-profile clean clean-kernels
 
 demo: install
 	$(BIN)/neuroemo demo
@@ -38,6 +39,11 @@ bench-simulate: install
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/simulate_figures.py
 
+# Our counter beside those that others publish, in an environment that has them; about five minutes on an idle machine.
+bench-profile: $(PEERS)/installed
+	$(PEERS)/bin/python benchmarks/profile.py
+	$(PEERS)/bin/python -m pytest -m slow tests/profiling/test_peers.py
+
 install: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -53,9 +59,15 @@ $(NEWER)/installed: requirements-3.11.lock pyproject.toml
 	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(PEERS)/installed: benchmarks/requirements-profile.txt pyproject.toml
+	@./tools/make-venv $(PEERS) 3.11
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/requirements-profile.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 # numba notices changes in the file of a kernel, not in the files it is compiled from.
 clean-kernels:
-	find hw_targets -name '*.nb[ic]' -delete
+	find hw_targets neuroemo -name '*.nb[ic]' -delete
 
 clean:
-	rm -rf $(VENV) $(NEWER) runs build *.egg-info
+	rm -rf $(VENV) $(NEWER) $(PEERS) runs build *.egg-info
