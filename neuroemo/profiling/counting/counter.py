@@ -144,31 +144,36 @@ def _teller(recorder: Recorder, item: PlannedModule) -> Callable[..., Any]:
     """Return a forward that tells the recorder what goes into a module and what comes out of it."""
     import torch
 
-    forward, opaque = item.module.forward, item.role.opaque
+    forward = item.module.forward
     unwatched = torch._C.DisableTorchFunction
     before, after = recorder.before(item), recorder.after(item)
     stack = recorder.open
 
-    def tell(*inputs: Any, **kwargs: Any) -> Any:
-        stack.append(item)
+    def watched(*inputs: Any, **kwargs: Any) -> Any:
         value = call_input(inputs, kwargs)
+        stack.append(item)
         try:
-            # What a known layer does with one input is known; anything else is watched as it is computed.
-            if opaque and len(inputs) + len(kwargs) == 1:
-                with unwatched():
-                    before(item, value)
-                    output = forward(*inputs, **kwargs)
-                    after(item, value, output)
-            else:
-                if item.role.kind != "synapse":
-                    before(item, value)
-                output = forward(*inputs, **kwargs)
-                after(item, value, output)
+            # The products of these synapses are counted one by one, as they are computed.
+            if item.role.kind != "synapse":
+                before(item, value)
+            output = forward(*inputs, **kwargs)
+            after(item, value, output)
         finally:
             stack.pop()
         return output
 
-    return tell
+    def known(*inputs: Any, **kwargs: Any) -> Any:
+        # What a known layer does with one input is known; what it does with more is watched.
+        if len(inputs) != 1 or kwargs:
+            return watched(*inputs, **kwargs)
+        value = inputs[0]
+        with unwatched():
+            before(item, value)
+            output = forward(value)
+            after(item, value, output)
+        return output
+
+    return known if item.role.opaque else watched
 
 
 @contextmanager

@@ -61,7 +61,10 @@ class Foreseen:
         """Return what was counted ahead for these synapses and exactly these values, if anything was."""
         if self.blind or self.ahead is None or self.ahead[1] is not item or self.ahead[0] != key:
             return None
-        return self.ahead[2]
+        counted = self.ahead[2]
+        # The spikes are let go here: to hold them longer would cost the model the reuse of their memory.
+        self.ahead = None
+        return counted
 
     def learn(self, item: PlannedModule, key: Key | None, shape: tuple[int, ...]) -> None:
         """Remember that the spikes which were fired last arrived here."""
