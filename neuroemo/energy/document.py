@@ -43,7 +43,7 @@ def build_document(
     from neuroemo.profiling.chip_energy import PER_EVENT
 
     twin = None if measured.ann is None else charged_dense(measured.ann)
-    grid = price_grid(measured.priced, twin, lists, models, PER_EVENT)
+    grid = price_grid(measured.priced, twin, lists, models, PER_EVENT, trained=measured.trained)
     default = default_scenario(grid, lists, models, precision)
     labels = source.labels
     document = {

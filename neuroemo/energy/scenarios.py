@@ -5,7 +5,7 @@ A combination that its model or its prices refuse is left out and named in a fin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ HOME = {"yan": "cmos22", "davidson": "davidson_furber"}
 NO_TWIN = "there is no ANN twin to compare with"
 NO_GRADE = "no figure of the same grade for the twin: a chip's own figures price what runs on that chip alone"
 
+AS_TRAINED = "the network as trained: pools give graded inputs"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
@@ -35,6 +37,7 @@ class Grid:
     findings: list[Finding] = field(default_factory=list)
     used: dict[str, PriceList] = field(default_factory=dict)
     refusals: set[type[NeuroEmoError]] = field(default_factory=set)
+    recounted: Mapping[str, OpCounts] = field(default_factory=dict)
 
     @property
     def only_unsupported(self) -> bool:
@@ -63,13 +66,20 @@ def constant_entry(prices: PriceList, name: str) -> dict[str, Any]:
 
 
 def price_grid(
-    snn: OpCounts, ann: OpCounts | None, lists: Sequence[PriceList], models: Sequence[EnergyModel], chips: EnergyModel
+    snn: OpCounts,
+    ann: OpCounts | None,
+    lists: Sequence[PriceList],
+    models: Sequence[EnergyModel],
+    chips: EnergyModel,
+    *,
+    trained: OpCounts | None = None,
 ) -> Grid:
     """Price counts in every combination; lists of a device's own figures are priced with the model ``chips``.
 
     A model that none of the lists of arithmetic can price takes the list of its own authors (``HOME``).
+    ``trained`` counts the network before pools and normalisation were folded away: another way to count it.
     """
-    grid = Grid()
+    grid = Grid(recounted={} if trained is None else {AS_TRAINED: trained})
     arithmetic = [prices for prices in lists if prices.kind == "arithmetic"]
     for model in models if arithmetic else ():
         refused = [finding for prices in arithmetic for finding in _priced(grid, snn, ann, model, prices)]
@@ -99,7 +109,7 @@ def _priced(grid: Grid, snn: OpCounts, ann: OpCounts | None, model: EnergyModel,
     refused: dict[tuple[str, str, str], list[str]] = {}
     for precision in prices.precisions or PRECISIONS:
         try:
-            grid.add(_scenario(snn, ann, model, prices, precision), model, prices)
+            grid.add(_scenario(snn, ann, model, prices, precision, grid.recounted), model, prices)
         except NeuroEmoError as error:
             grid.refusals.add(type(error))
             first = error.findings[0]
@@ -121,13 +131,18 @@ def _priced(grid: Grid, snn: OpCounts, ann: OpCounts | None, model: EnergyModel,
 
 
 def _scenario(
-    snn: OpCounts, ann: OpCounts | None, model: EnergyModel, prices: PriceList, precision: str
+    snn: OpCounts,
+    ann: OpCounts | None,
+    model: EnergyModel,
+    prices: PriceList,
+    precision: str,
+    recounted: Mapping[str, OpCounts],
 ) -> dict[str, Any]:
     """Compare with the twin where one is priced alike: a processor computes every connection of either network."""
     if ann is None:
         return _alone(snn, model, prices, precision, NO_TWIN)
     if prices.kind in ("arithmetic", "dense"):
-        return _compared(snn, ann, model, prices, precision)
+        return _compared(snn, ann, model, prices, precision, recounted)
     return _alone(snn, model, prices, precision, NO_GRADE)
 
 
@@ -138,7 +153,14 @@ def _name(model: EnergyModel, prices: PriceList, precisions: Sequence[str]) -> s
 # --- one scenario --------------------------------------------------------------------------------------------------
 
 
-def _compared(snn: OpCounts, ann: OpCounts, model: EnergyModel, prices: PriceList, precision: str) -> dict[str, Any]:
+def _compared(
+    snn: OpCounts,
+    ann: OpCounts,
+    model: EnergyModel,
+    prices: PriceList,
+    precision: str,
+    recounted: Mapping[str, OpCounts],
+) -> dict[str, Any]:
     from neuroemo.profiling.sensitivity import sensitivity
     from neuroemo.profiling.twin import compare
 
@@ -160,8 +182,30 @@ def _compared(snn: OpCounts, ann: OpCounts, model: EnergyModel, prices: PriceLis
         "spike_rate": twin.spike_rate,
         "mac_per_ac": twin.mac_per_ac,
         "sensitivity": [_sensitivity_entry(row, prices) for row in rows],
+        "choices": _choices(snn, ann, model, prices, precision, recounted),
         "reason": None,
     }
+
+
+def _choices(
+    snn: OpCounts,
+    ann: OpCounts,
+    model: EnergyModel,
+    prices: PriceList,
+    precision: str,
+    recounted: Mapping[str, OpCounts],
+) -> list[dict[str, Any]]:
+    """Return what becomes of the ratio under other choices that are no price; models and precisions are scenarios."""
+    from neuroemo.profiling.sensitivity import ZEROS_SKIPPED, choices
+
+    rows = choices(snn, ann, model, prices, precision, models=(), recounted=recounted)
+    # A twin that is charged a dense pass has no zeros to skip.
+    pointless = ann.total.acs + ann.total.macs == ann.total.dense_macs
+    return [
+        {key: value for key, value in row.to_json().items() if key != "flips"}
+        for row in rows
+        if row.choice != "precision" and not (pointless and row.changed_to == ZEROS_SKIPPED)
+    ]
 
 
 def _sensitivity_entry(row: Any, prices: PriceList) -> dict[str, Any]:
@@ -197,6 +241,7 @@ def _alone(snn: OpCounts, model: EnergyModel, prices: PriceList, precision: str,
         "spike_rate": spike_rate(snn),
         "mac_per_ac": None,
         "sensitivity": [],
+        "choices": [],
         "reason": reason,
     }
 

@@ -87,13 +87,17 @@ SENSITIVITY: dict[str, Any] = {
     "constant": "text", "value": "number", "halved": Maybe("number"), "doubled": Maybe("number"),
     "flips_at": Maybe("number"),
 }  # fmt: skip
+CHOICE: dict[str, Any] = {
+    "choice": "text", "changed_to": "text", "ratio": Maybe("number"), "verdict": OneOf(("snn", "ann", "undecided")),
+    "reason": Maybe("text"),
+}  # fmt: skip
 SCENARIO: dict[str, Any] = {
     "id": "text", "model": "text", "prices": "text", "precision": "text", "snn": SIDE, "ann": Maybe(SIDE),
     "ratio": Maybe("number"), "ratio_low": Maybe("number"), "ratio_high": Maybe("number"),
     "verdict": OneOf(("snn", "ann", "undecided", "none")), "words": "text", "break_even_steps": Maybe("number"),
     "curve": {"snn_pj": ["energy"], "ann_pj": Maybe("energy")}, "spikes_per_synapse": Maybe("number"),
     "break_even_spikes_per_synapse": Maybe("number"), "spike_rate": Maybe("number"), "mac_per_ac": Maybe("number"),
-    "sensitivity": [SENSITIVITY], "reason": Maybe("text"),
+    "sensitivity": [SENSITIVITY], "choices": [CHOICE], "reason": Maybe("text"),
 }  # fmt: skip
 CONSTANT: dict[str, Any] = {
     "name": "text", "value": "number", "high": Maybe("number"), "unit": "text", "source": "text", "year": "integer",

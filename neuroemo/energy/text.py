@@ -69,6 +69,16 @@ def flips(scenario: Document, constants: Document, most: int = 3) -> list[str]:
     return [f"{start} if {_moved(row, constants)}" for row in rows[:most]]
 
 
+def other_choices(scenario: Document) -> list[str]:
+    """Return sentences that say what becomes of the comparison under other choices that are no price."""
+    sentences = []
+    for row in scenario["choices"]:
+        flips_it = {row["verdict"], scenario["verdict"]} == {"snn", "ann"}
+        told = row["reason"] or f"E_ANN / E_SNN is {number(row['ratio'])}{', the verdict flips' if flips_it else ''}"
+        sentences.append(f"{row['choice']}, {plain(row['changed_to'])}: {told}")
+    return sentences
+
+
 def _moved(row: Document, constants: Document) -> str:
     unit = constants.get(row["constant"], {}).get("unit", "pJ")
     there = f"{number(row['value'] * row['flips_at'])} {unit}"
@@ -167,6 +177,7 @@ def _twin(document: Document, scenario: Document) -> Iterator[str]:
             yield from wrapped(_parts(priced), f"  {side}: ")
     yield from (line for sentence in _break_even(document, scenario) for line in wrapped(sentence, "  "))
     yield from (line for sentence in flips(scenario, document["constants"]) for line in wrapped(sentence, "  "))
+    yield from (line for sentence in other_choices(scenario) for line in wrapped(sentence, "  ", "    "))
     if scenario["reason"] is not None:
         yield from wrapped(f"no comparison: {scenario['reason']}", "  ")
 

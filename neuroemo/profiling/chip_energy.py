@@ -197,7 +197,7 @@ def _about_events(counts: OpCounts, prices: PriceList, rows: list[Price], sums: 
 
 PER_EVENT = EnergyModel(
     id="per-event",
-    title="Published energy per event of a chip",
+    title="Published energy per operation of a device",
     scope="synaptic operations, and neuron updates where a figure of the same grade is published; no static power, "
     "no host, no sensor: a lower bound or the average of one operating point, never a bill",
     citation="each price list names its own source",

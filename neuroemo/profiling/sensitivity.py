@@ -24,6 +24,8 @@ from neuroemo.profiling.prices import PriceList
 from neuroemo.profiling.twin import energy_at, step_curve
 from neuroemo.profiling.verdict import Verdict, verdict_of
 
+ZEROS_SKIPPED = "zero inputs skipped"
+"""The ANN baseline that charges the twin its non-zero inputs only."""
 RANGE = (0.01, 100.0)
 """A flip is looked for between these factors; beyond them a constant is another technology."""
 
@@ -186,7 +188,7 @@ def choices(
     ]
     rows.append(row("ANN baseline", "one dense pass per frame", per_frame))
     if model.id in (ARITHMETIC.id, WITH_NEURONS.id):
-        rows.append(row("ANN baseline", "zero inputs skipped", zeros_skipped))
+        rows.append(row("ANN baseline", ZEROS_SKIPPED, zeros_skipped))
     return rows
 
 

@@ -142,6 +142,14 @@ def _scenario(draw: random.Random, networks: dict[str, Any], model: str, prices:
             {"constant": ids[0], "value": add, "halved": ratio * 1.8, "doubled": ratio / 1.7, "flips_at": 1.31},
             {"constant": ids[1], "value": mult, "halved": ratio / 1.2, "doubled": ratio * 1.3, "flips_at": None},
         ],
+        "choices": [
+            {"choice": "time steps", "changed_to": str(2 * STEPS), "ratio": ratio / 2.1, "verdict": "ann",
+             "reason": None},
+            {"choice": "ANN baseline", "changed_to": "one dense pass per frame", "ratio": ratio * 5,
+             "verdict": "snn", "reason": None},
+            {"choice": "counting policy", "changed_to": "as <trained>", "ratio": None, "verdict": "undecided",
+             "reason": "no rule & no <b>price</b>"},
+        ],
         "reason": None,
     }  # fmt: skip
 
@@ -159,7 +167,7 @@ def _chip(networks: dict[str, Any], prices: str, price: float) -> dict[str, Any]
         "ratio_low": None, "ratio_high": None, "verdict": "none", "words": f"On {prices}, by its own figure per event.",
         "break_even_steps": None, "curve": {"snn_pj": _running(total, price), "ann_pj": None},
         "spikes_per_synapse": total["events_per_synapse"], "break_even_spikes_per_synapse": None,
-        "spike_rate": total["density"], "mac_per_ac": None, "sensitivity": [],
+        "spike_rate": total["density"], "mac_per_ac": None, "sensitivity": [], "choices": [],
         "reason": "no figure of the same grade for the twin",
     }  # fmt: skip
 

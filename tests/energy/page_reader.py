@@ -20,6 +20,7 @@ return {
   steps: rows('#step-table tbody tr'), latex: $('#text-latex').textContent,
   flips: $$('.flips tbody tr').map((r) => [r.querySelector('.constant').textContent,
     ...[...r.cells].slice(1).map((c) => c.textContent)]),
+  choices: rows('.choices tbody tr'),
   bars: texts('#slot-energy .cut-part rect title'), layerBars: texts('#slot-energy .cut-layer rect title'),
   chosen: [$('#choose-prices').value, ...['model', 'precision'].map((n) =>
     $(`input[name="${n}"]:checked`).value)],
@@ -84,6 +85,11 @@ def complaints(shown: dict[str, Any], document: dict[str, Any], scenario: dict[s
     wrong += _layers(shown, document, scenario)
     wrong += _steps(shown["steps"], document, scenario)
     wrong += _constants(shown["constants"], document, scenario)
+    for row, cells in zip(scenario["choices"], shown["choices"], strict=True):
+        names = {"snn": "SNN", "ann": "ANN", "undecided": "not decided"}
+        said = row["reason"] or names[row["verdict"]]
+        if cells[:2] != [row["choice"], row["changed_to"]] or cells[3] != said or not shows(cells[2], row["ratio"]):
+            wrong.append(f"choice {cells}")
     for row, flip in zip(scenario["sensitivity"], shown["flips"], strict=True):
         constant = document["constants"][row["constant"]]
         never = flip[3] == "never within 1/100 to 100"

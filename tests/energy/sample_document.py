@@ -142,6 +142,13 @@ def _arithmetic(precision: str, add: float, mult: float, interval: tuple[float, 
         "spikes_per_synapse": 212 / 464, "break_even_spikes_per_synapse": 212 / 464 * dense / spent,
         "spike_rate": 57 / 408, "mac_per_ac": mac / add,
         "sensitivity": [_halved_and_doubled(ids[0], add, mult, 0), _halved_and_doubled(ids[1], add, mult, 1)],
+        "choices": [
+            {"choice": "time steps", "changed_to": "8", "ratio": 2.5, "verdict": "snn", "reason": None},
+            {"choice": "ANN baseline", "changed_to": "one dense pass per frame", "ratio": 0.8, "verdict": "ann",
+             "reason": None},
+            {"choice": "counting policy", "changed_to": "<as trained>", "ratio": None, "verdict": "undecided",
+             "reason": "conv1: no shape"},
+        ],
         "reason": None,
     }  # fmt: skip
 
@@ -170,6 +177,7 @@ def _memory() -> dict[str, Any]:
             {"constant": ids[2], "value": 10.0, "halved": 1.1, "doubled": 0.9, "flips_at": 0.8},
             {"constant": ids[0], "value": 0.03, "halved": 0.968, "doubled": 0.967, "flips_at": None},
         ],
+        "choices": [],
         "reason": None,
     }  # fmt: skip
 
@@ -187,7 +195,7 @@ def _chip() -> dict[str, Any]:
         "ratio_high": None, "verdict": "none", "words": "On Loihi the SNN needs 16.0 nJ per clip, by simulation.",
         "break_even_steps": None, "curve": {"snn_pj": [5208.4, 9095.2, 12604.4, 16019.2], "ann_pj": None},
         "spikes_per_synapse": 212 / 464, "break_even_spikes_per_synapse": None, "spike_rate": 57 / 408,
-        "mac_per_ac": None, "sensitivity": [], "reason": "no figure of the same grade for the twin",
+        "mac_per_ac": None, "sensitivity": [], "choices": [], "reason": "no figure of the same grade for the twin",
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from neuroemo.energy.text import energy_text
+from neuroemo.energy.text import energy_text, other_choices
 from tests.energy.sample_document import NASTY, larger_document, partial_document, sample_document
 
 
@@ -209,3 +209,12 @@ def test_a_real_count_is_shown_as_it_is_in_the_document():
     assert row(text, "total")[2] == f"{total['acs'] / 5:,.0f}"
     assert flat(text).startswith(flat(default["words"]))
     assert len({entry["verdict"] for entry in document["scenarios"]}) == 3  # both win somewhere, chips have no verdict
+
+
+def test_other_choices_say_the_ratio_and_whether_the_verdict_flips():
+    document = sample_document()
+    assert other_choices(document["scenarios"][0]) == [
+        "time steps, 8: E_ANN / E_SNN is 2.5",
+        "ANN baseline, one dense pass per frame: E_ANN / E_SNN is 0.8, the verdict flips",
+        "counting policy, <as trained>: conv1: no shape",
+    ]

@@ -56,6 +56,7 @@ def scenario_view(
         "decision": _markup(decision_curve(scenario, document["decision"])),
         "tornado": Markup(drawn) if (drawn := tornado(scenario, names)) else None,
         "sensitivity": [_sensitivity(row, document) for row in scenario["sensitivity"]],
+        "choices": [_choice(row, scenario["verdict"]) for row in scenario["choices"]],
         "latex": latex,
     }
 
@@ -190,6 +191,20 @@ def _sensitivity(row: Mapping[str, Any], document: Mapping[str, Any]) -> dict[st
         "doubled": factor(row["doubled"]),
         "flips": flip_words(row),
         "flips_at": row["flips_at"],
+    }
+
+
+WINNERS = {"snn": "SNN", "ann": "ANN", "undecided": "not decided"}
+
+
+def _choice(row: Mapping[str, Any], verdict: str) -> dict[str, Any]:
+    flips = {verdict, row["verdict"]} == {"snn", "ann"}
+    return {
+        "choice": row["choice"],
+        "changed_to": row["changed_to"],
+        "ratio": factor(row["ratio"]),
+        "needs_less": row["reason"] or WINNERS[row["verdict"]],
+        "flips": flips,
     }
 
 
