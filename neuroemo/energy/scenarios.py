@@ -196,15 +196,17 @@ def _choices(
     recounted: Mapping[str, OpCounts],
 ) -> list[dict[str, Any]]:
     """Return what becomes of the ratio under other choices that are no price; models and precisions are scenarios."""
-    from neuroemo.profiling.sensitivity import ZEROS_SKIPPED, choices
+    from neuroemo.profiling.sensitivity import PER_FRAME, ZEROS_SKIPPED, choices
 
-    rows = choices(snn, ann, model, prices, precision, models=(), recounted=recounted)
-    # A twin that is charged a dense pass has no zeros to skip.
-    pointless = ann.total.acs + ann.total.macs == ann.total.dense_macs
+    frames = recounted.get(AS_TRAINED)
+    rows = choices(snn, ann, model, prices, precision, models=(), recounted=recounted, frames=frames)
+    # A twin that is charged a dense pass has no zeros to skip; a network on the chip has pools in its kernels.
+    pointless = {ZEROS_SKIPPED} if ann.total.acs + ann.total.macs == ann.total.dense_macs else set()
+    pointless |= {PER_FRAME} if frames is None else set()
     return [
         {key: value for key, value in row.to_json().items() if key != "flips"}
         for row in rows
-        if row.choice != "precision" and not (pointless and row.changed_to == ZEROS_SKIPPED)
+        if row.choice != "precision" and row.changed_to not in pointless
     ]
 
 

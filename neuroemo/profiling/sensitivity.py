@@ -24,6 +24,7 @@ from neuroemo.profiling.prices import PriceList
 from neuroemo.profiling.twin import energy_at, step_curve
 from neuroemo.profiling.verdict import Verdict, verdict_of
 
+PER_FRAME = "one dense pass per frame"
 ZEROS_SKIPPED = "zero inputs skipped"
 """The ANN baseline that charges the twin its non-zero inputs only."""
 RANGE = (0.01, 100.0)
@@ -140,13 +141,15 @@ def choices(
     *,
     models: Iterable[EnergyModel] | None = None,
     recounted: Mapping[str, OpCounts] | None = None,
+    frames: OpCounts | None = None,
 ) -> list[ChoiceRow]:
     """Return what becomes of the verdict under every other choice that is no price.
 
     Steps halved and doubled along the step curve, every other precision of the list, every other model (``models``,
     all there are), the SNN counted under another policy (``recounted``: its name -> counts), and another ANN: the
-    layers of the SNN evaluated densely at every frame instead of one pass over all frames, or the twin skipping
-    zeros. A choice that a model refuses is a row with the reason.
+    layers of the SNN evaluated densely at every frame instead of one pass over all frames (``frames``: the layers to
+    take, where those of the SNN have pools folded into them, which no ANN would do), or the twin skipping zeros.
+    A choice that a model refuses is a row with the reason.
 
     Raises:
         InputError: whatever the model refuses at the choices as they are.
@@ -173,7 +176,7 @@ def choices(
         return energy_at(curve, steps), twin_model(model, steps).price(ann, prices, precision, "ann").total_pj
 
     def per_frame() -> tuple[float, float]:
-        return snn_pj, matched.price(snn, prices, precision, "ann").total_pj
+        return snn_pj, matched.price(snn if frames is None else frames, prices, precision, "ann").total_pj
 
     def zeros_skipped() -> tuple[float, float]:
         return snn_pj, price_zero_skipping(ann, prices, precision).total_pj
@@ -186,7 +189,7 @@ def choices(
         row("counting policy", name, partial(priced, model, precision, counts))
         for name, counts in (recounted or {}).items()
     ]
-    rows.append(row("ANN baseline", "one dense pass per frame", per_frame))
+    rows.append(row("ANN baseline", PER_FRAME, per_frame))
     if model.id in (ARITHMETIC.id, WITH_NEURONS.id):
         rows.append(row("ANN baseline", ZEROS_SKIPPED, zeros_skipped))
     return rows
