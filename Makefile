@@ -42,6 +42,7 @@ bench-simulate: install
 # Our counter beside those that others publish, in an environment that has them; about five minutes on an idle machine.
 bench-profile: $(PEERS)/installed
 	$(PEERS)/bin/python benchmarks/profile.py
+	$(PEERS)/bin/python benchmarks/profile_tables.py
 	$(PEERS)/bin/python -m pytest -m slow tests/profiling/test_peers.py
 
 install: $(STAMP)

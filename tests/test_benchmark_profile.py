@@ -179,3 +179,15 @@ def test_requirements_are_exact_and_name_no_address(line):
     assert name
     assert number[:1].isdigit()
     assert "://" not in line
+
+
+def test_the_table_in_the_documents_is_that_of_the_saved_results():
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import profile_tables
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    text = (BENCHMARKS.parent / "docs" / "results.md").read_text()
+    found = json.loads((BENCHMARKS / "results" / "profile.json").read_text())
+    inside = text.split(profile_tables.MARKS[0])[1].split(profile_tables.MARKS[1])[0]
+    assert inside.strip() == "\n".join(profile_tables.lines(found)).strip()
