@@ -42,7 +42,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     machine = found["machine"]
     versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "spikingjelly", "neurobench", "sinabs"))
     yield ""
-    yield f"{found['conditions']['rounds']} rounds, median (range) of processor time; {machine['processor']}, {versions}."
+    rounds = found["conditions"]["rounds"]
+    yield f"{rounds} rounds, median (range) of processor time; {machine['processor']}, {versions}."
 
 
 def _range(measured: dict[str, Any]) -> str:

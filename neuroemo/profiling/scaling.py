@@ -16,7 +16,7 @@ from pathlib import Path
 import hw_targets
 from hw_targets.finding import Finding, InputError
 from neuroemo.profiling.price_file import GRADES, Price
-from neuroemo.profiling.prices import PriceList
+from neuroemo.profiling.price_list import PriceList
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,6 +8,7 @@ the very same values arrive there: same memory, same number of writes to it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from neuroemo.profiling.counting.layers import PlannedModule
-    from neuroemo.profiling.counting.recorder import Plan
 
 Key: TypeAlias = tuple[int, int, int, int]
+FanOutOf: TypeAlias = "Callable[[PlannedModule, tuple[int, ...]], FanOut]"
 
 
 class Foreseen:
@@ -41,7 +42,7 @@ class Foreseen:
         self.fired = self.ahead = None
         self.blind = False
 
-    def count(self, plan: Plan, item: PlannedModule, output: Tensor, rows: int) -> Counts:
+    def count(self, fan_out_of: FanOutOf, item: PlannedModule, output: Tensor, rows: int) -> Counts:
         """Return the spikes of every row of a neuron layer's output, int64 [rows]."""
         from neuroemo.profiling.counting.kernel import count_nonzero
 
@@ -49,7 +50,7 @@ class Foreseen:
         self.fired, self.ahead = (key, item.name), None
         follower = self.followers.get(item.name)
         if key is not None and follower is not None and rows * math.prod(follower[1]) == output.numel():
-            counted = count_tensor(output, plan.fan_out(*follower), item.name)
+            counted = count_tensor(output, fan_out_of(*follower), item.name)
             self.ahead = (key, follower[0], counted, output)
             return counted[2]
         values = array_of(output).reshape(rows, -1)

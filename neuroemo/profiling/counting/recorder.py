@@ -171,7 +171,7 @@ class Recorder:
         elif not rule.acs:
             return  # what never compares with a threshold sends no spikes
         lead = self._lead(item, fired)
-        tally.add_fired(self.foreseen.count(self.plan, item, fired, math.prod(lead)), lead, self.step)
+        tally.add_fired(self.foreseen.count(self.plan.fan_out, item, fired, math.prod(lead)), lead, self.step)
 
     def _shape(self, item: PlannedModule, value: Any, output: Any) -> None:
         """Note the shape of a layer of synapses once, and that it ran unseen if it did."""
