@@ -1,0 +1,138 @@
+"""The inner loops of the pixel model, in machine code: one pass over the pixels, one over those that fire.
+
+Most pixels of most frames see too little change for an event. The first loop compares and lists the others; only these
+are visited again. States are float32, or float64 behind a photoreceptor of limited bandwidth, as in v2e, so that the
+same thresholds are crossed at the same frames.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def follow(frame: Any, table: Any, slow: Any, light: Any) -> None:
+    """Let the photoreceptors follow a frame: ``light`` <- (1 - slow[g]) light + slow[g] table[g], in place.
+
+    ``frame`` uint8 [P], ``table`` the brightness of each gray level, ``slow`` the share of the step that the
+    first-order low-pass makes in this frame at that level; it is empty where the bandwidth is unlimited.
+    """
+    if slow.size == 0:
+        for pixel in range(frame.size):
+            light[pixel] = table[frame[pixel]]
+        return
+    for pixel in range(frame.size):
+        level = frame[pixel]
+        light[pixel] = (1 - slow[level]) * light[pixel] + slow[level] * table[level]
+
+
+@numba.njit(cache=True, nogil=True)
+def list_active(light: Any, base: Any, positive: Any, negative: Any, active: Any) -> int:
+    """List the pixels whose brightness is a threshold or more away from its memory; return how many."""
+    found = 0
+    for pixel in range(light.size):
+        change = light[pixel] - base[pixel]
+        active[found] = pixel
+        found += int(change >= positive[pixel]) | int(-change >= negative[pixel])
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def whole_thresholds(change: Any, threshold: Any) -> int:
+    """Return floor(change / threshold), exactly: a quotient near a whole number is looked at again."""
+    change, threshold = np.float64(change), np.float64(threshold)
+    quotient = change / threshold
+    whole = math.floor(quotient)
+    if quotient - whole < 1e-9 * max(1.0, quotient):
+        whole = round((change - np.fmod(change, threshold)) / threshold)
+    return int(whole)
+
+
+@numba.njit(cache=True, nogil=True)
+def count_active(light: Any, base: Any, positive: Any, negative: Any, active: Any, counts: Any) -> Any:
+    """Count the events of every listed pixel, negative for OFF; return all events and the most of one pixel."""
+    total, most = 0, 0
+    for index in range(active.size):
+        pixel = active[index]
+        # The difference is taken in the type of the state, the quotient is exact.
+        change = light[pixel] - base[pixel]
+        if change > 0:
+            events = whole_thresholds(change, positive[pixel])
+            counts[index] = events
+        else:
+            events = whole_thresholds(-change, negative[pixel])
+            counts[index] = -events
+        total += events
+        most = max(most, events)
+    return total, most
+
+
+@numba.njit(cache=True, nogil=True)
+def send(
+    active: Any, counts: Any, light: Any, before: Any, base: Any, positive: Any, negative: Any, last: Any,
+    refractory: Any, slots: Any, start_us: float, length_us: float, out_t: Any, out_pixel: Any, out_p: Any,
+) -> int:  # fmt: skip
+    """Send the events of one frame, pixel by pixel, and move the memories; return how many were sent.
+
+    With ``slots`` (seconds) the k-th event of a pixel has the k-th of them; else the time at which the brightness, on
+    a straight line from ``before`` to ``light``, is k thresholds away from the memory. An event that comes
+    within ``refractory`` seconds of the pixel's last one is not sent and leaves the memory where it is.
+    ``out_t`` are slots, or microseconds after ``start_us``.
+    """
+    sent = 0
+    for index in range(active.size):
+        pixel, count = active[index], counts[index]
+        rising = count > 0
+        threshold = positive[pixel] if rising else negative[pixel]
+        memory, kept = base[pixel], 0
+        for event in range(1, abs(count) + 1):
+            place = event - 1
+            offset = 0.0
+            if slots.size == 0:
+                step = event * threshold
+                crossing = memory + step if rising else memory - step
+                path = light[pixel] - before[pixel]
+                share = (crossing - before[pixel]) / path if path != 0 else 1.0
+                offset = min(max(share, 0.0), 1.0) * length_us
+            if refractory > 0:
+                at = slots[event - 1] if slots.size else np.float32((start_us + offset) * 1e-6)
+                if not at - last[pixel] > refractory:
+                    continue
+                last[pixel] = at
+            out_t[sent] = place if slots.size else round(offset)
+            out_pixel[sent], out_p[sent] = pixel, rising
+            sent += 1
+            kept += 1
+        # The memory moves by a product in single precision whatever the type of the state: so it does in v2e.
+        moved = np.float32(kept) * np.float32(threshold)
+        base[pixel] = memory + moved if rising else memory - moved
+    return sent
+
+
+@numba.njit(cache=True, nogil=True)
+def in_order(
+    times: Any, pixels: Any, polarity: Any, width: int, stamps: Any, start_us: int, bins: Any, events: Any
+) -> None:
+    """Write events in ascending time by counting how many fall into each bin; equal times keep their order.
+
+    ``times`` are bins: microseconds after ``start_us``, or places in ``stamps`` (microseconds) if there are any.
+    """
+    bins[:] = 0
+    for index in range(times.size):
+        bins[times[index] + 1] += 1
+    for index in range(1, bins.size):
+        bins[index] += bins[index - 1]
+    for index in range(times.size):
+        time, pixel = times[index], pixels[index]
+        place = bins[time]
+        bins[time] = place + 1
+        record = events[place]
+        record.t = stamps[time] if stamps.size else start_us + time
+        row = pixel // width
+        record.x = pixel - row * width
+        record.y = row
+        record.p = polarity[index]
