@@ -15,33 +15,6 @@ import numpy as np
 
 
 @numba.njit(cache=True, nogil=True)
-def follow(frame: Any, table: Any, slow: Any, light: Any) -> None:
-    """Let the photoreceptors follow a frame: ``light`` <- (1 - slow[g]) light + slow[g] table[g], in place.
-
-    ``frame`` uint8 [P], ``table`` the brightness of each gray level, ``slow`` the share of the step that the
-    first-order low-pass makes in this frame at that level; it is empty where the bandwidth is unlimited.
-    """
-    if slow.size == 0:
-        for pixel in range(frame.size):
-            light[pixel] = table[frame[pixel]]
-        return
-    for pixel in range(frame.size):
-        level = frame[pixel]
-        light[pixel] = (1 - slow[level]) * light[pixel] + slow[level] * table[level]
-
-
-@numba.njit(cache=True, nogil=True)
-def list_active(light: Any, base: Any, positive: Any, negative: Any, active: Any) -> int:
-    """List the pixels whose brightness is a threshold or more away from its memory; return how many."""
-    found = 0
-    for pixel in range(light.size):
-        change = light[pixel] - base[pixel]
-        active[found] = pixel
-        found += int(change >= positive[pixel]) | int(-change >= negative[pixel])
-    return found
-
-
-@numba.njit(cache=True, nogil=True)
 def whole_thresholds(change: Any, threshold: Any) -> int:
     """Return floor(change / threshold), exactly: a quotient near a whole number is looked at again."""
     change, threshold = np.float64(change), np.float64(threshold)
@@ -53,22 +26,41 @@ def whole_thresholds(change: Any, threshold: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def count_active(light: Any, base: Any, positive: Any, negative: Any, active: Any, counts: Any) -> Any:
-    """Count the events of every listed pixel, negative for OFF; return all events and the most of one pixel."""
-    total, most = 0, 0
-    for index in range(active.size):
-        pixel = active[index]
-        # The difference is taken in the type of the state, the quotient is exact.
-        change = light[pixel] - base[pixel]
-        if change > 0:
-            events = whole_thresholds(change, positive[pixel])
-            counts[index] = events
+def advance(
+    frame: Any, table: Any, slow: Any, light: Any, before: Any, base: Any, positive: Any, negative: Any,
+    active: Any, counts: Any,
+) -> Any:  # fmt: skip
+    """Let the photoreceptors follow a frame, and list the pixels that fire with their events, negative for OFF.
+
+    ``light`` <- (1 - slow[g]) light + slow[g] table[g] for the gray level g of each pixel; ``slow`` is empty where
+    the bandwidth is unlimited. ``before`` keeps the light of the last frame, unless it is empty. Returns how
+    many pixels fire, how many events that makes, and the most events of one pixel.
+    """
+    found = 0
+    for pixel in range(frame.size):
+        level = frame[pixel]
+        if before.size:
+            before[pixel] = light[pixel]
+        if slow.size:
+            light[pixel] = (1 - slow[level]) * light[pixel] + slow[level] * table[level]
         else:
-            events = whole_thresholds(-change, negative[pixel])
-            counts[index] = -events
+            light[pixel] = table[level]
+        change = light[pixel] - base[pixel]
+        # Written to in any case and kept only if the pixel fires: no branch that could be guessed wrong.
+        active[found] = pixel
+        found += int(change >= positive[pixel]) | int(-change >= negative[pixel])
+    total, most = 0, 0
+    for index in range(found):
+        pixel = active[index]
+        change = light[pixel] - base[pixel]
+        rising = change > 0
+        size, threshold = (change, positive[pixel]) if rising else (-change, negative[pixel])
+        # Twice a threshold is exact, and most pixels that fire do so once.
+        events = 1 if size < threshold + threshold else whole_thresholds(size, threshold)
+        counts[index] = events if rising else -events
         total += events
         most = max(most, events)
-    return total, most
+    return found, total, most
 
 
 @numba.njit(cache=True, nogil=True)

@@ -64,6 +64,8 @@ class PixelSimulator:
         # No pixel has fired yet, so none is refractory.
         self._last = np.full(pixels, -settings.refractory_us * 1e-6, dtype=np.float32)
         self._active = np.empty(pixels + 1, dtype=np.int32)
+        self._counts = np.empty(pixels + 1, dtype=np.int32)
+        self._before = np.empty(pixels if settings.timing == "linear" else 0, dtype=self._kind)
         self._light: npt.NDArray[Any] | None = None
         self._base = np.empty(0, dtype=self._kind)
         self._time_us = 0
@@ -77,8 +79,6 @@ class PixelSimulator:
             InputError: another shape or type, or a time that is not later than the last one.
         """
         self._check(frame, time_us)
-        from neuroemo.events.pixel.kernel import follow
-
         flat = np.ascontiguousarray(frame).reshape(-1)
         if self._light is None:
             self._light = self._table[flat].astype(self._kind)
@@ -86,10 +86,8 @@ class PixelSimulator:
             self._time_us = time_us
             return np.empty(0, dtype=EVENT_DTYPE)
         seconds = time_us * 1e-6 - self._time_us * 1e-6
-        before = self._light.copy() if self.settings.timing == "linear" else self._light
-        follow(flat, self._table, self._slowness(seconds), self._light)
         self._leak(seconds)
-        events = self._signal(before, time_us)
+        events = self._signal(flat, self._slowness(seconds), time_us)
         noise = self._shot_noise(flat, seconds, time_us)
         self._time_us = time_us
         return events if noise is None else np.concatenate([events, noise])
@@ -158,14 +156,15 @@ class PixelSimulator:
             current = current * (1 - np.float32(jitter * math.sqrt(12)) * (drawn - np.float32(0.5)))
         self._base = self._base - np.float32(seconds) * current * self._positive
 
-    def _signal(self, before: npt.NDArray[Any], time_us: int) -> Events:
-        from neuroemo.events.pixel.kernel import count_active, in_order, list_active, send
+    def _signal(self, gray: npt.NDArray[np.uint8], slow: npt.NDArray[np.float64], time_us: int) -> Events:
+        from neuroemo.events.pixel.kernel import advance, in_order, send
 
-        light = self._light
-        found = list_active(light, self._base, self._positive, self._negative, self._active)
-        active = self._active[:found]
-        counts = np.empty(found, dtype=np.int32)
-        total, most = count_active(light, self._base, self._positive, self._negative, active, counts)
+        light, before = self._light, self._before
+        thresholds = (self._positive, self._negative)
+        found, total, most = advance(
+            gray, self._table, slow, light, before, self._base, *thresholds, self._active, self._counts
+        )
+        active, counts = self._active[:found], self._counts
         length = time_us - self._time_us
         times = np.empty(total, dtype=np.int32)
         pixels, polarity = np.empty(total, dtype=np.int32), np.empty(total, dtype=np.bool_)
