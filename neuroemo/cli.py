@@ -21,11 +21,14 @@ from neuroemo.deployment import options
 from neuroemo.deployment import verbs as deploy
 from neuroemo.energy import options as energy_options
 from neuroemo.energy import verb as energy
+from neuroemo.events import options as event_options
+from neuroemo.events import verb as events
 from neuroemo.simulation import options as simulation
 from neuroemo.simulation.verb import simulate
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
-ENERGY_DIFF = "energy diff"
+TWO_WORDS = ("energy diff", "events show")
+"""Verbs whose second word would else be read as a path."""
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
 MODELS = "a network of the paper's Table I (default 0.4snn); NAME@48 and NAME@32 are small, NAME-ann is its twin"
 
@@ -55,7 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     _demo(verb("demo", verbs.demo, "run the whole pipeline on synthetic faces, or on your videos"))
-    _events(verb("events", verbs.events, "turn a video, or a folder LABEL/*.mp4, into events"))
+    event_options.events(verb("events", events.events, "turn a video, or a folder LABEL/*.mp4, into events"))
+    event_options.show(verb("events show", events.show, "say what a recording of an event camera holds, and draw it"))
     _train(verb("train", verbs.train, "train a spiking network (or its ANN twin) on prepared events"))
     _evaluate(verb("evaluate", verbs.evaluate, "score a trained network"))
     options.targets(verb("targets", deploy.targets, "list the chips, their limits and where each number comes from"))
@@ -65,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.verify(verb("verify", deploy.verify, "repeat the verdict on a bundle from its own files"))
     options.diff(verb("diff", deploy.diff, "say what changed between two bundles"))
     energy_options.energy(verb("energy", energy.energy, "count what spikes cost, price it, beside the twin ANN"))
-    energy_options.diff(verb(ENERGY_DIFF, energy.diff, "say what changed between two energy reports"))
+    energy_options.diff(verb("energy diff", energy.diff, "say what changed between two energy reports"))
     energy_options.reproduce(verb("reproduce", energy.reproduce, "print a result of the paper beside the exact one"))
     _report(verb("report", verbs.report, "write report.html anew from report.json"))
     options.doctor(verb("doctor", deploy.doctor, "say what this machine can do and what is missing"))
@@ -96,15 +100,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Make one verb of the two words `energy diff`.
+    """Make one verb of two words such as `energy diff`.
 
     >>> _joined(["energy", "--json", "diff", "a", "b"]), _joined(["energy", "runs/snn"])
     (['energy diff', '--json', 'a', 'b'], ['energy', 'runs/snn'])
     """
     verb, *rest = arguments or [""]
     at = next((place for place, word in enumerate(rest) if word not in FLAGS), None)
-    if verb == "energy" and at is not None and rest[at] == "diff":
-        return [ENERGY_DIFF, *rest[:at], *rest[at + 1 :]]
+    if at is not None and f"{verb} {rest[at]}" in TWO_WORDS:
+        return [f"{verb} {rest[at]}", *rest[:at], *rest[at + 1 :]]
     return list(arguments)
 
 
@@ -126,18 +130,6 @@ def _data(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def _event_options(parser: argparse.ArgumentParser, size: int, steps: int) -> None:
-    parser.add_argument("--sens", type=float, default=0.001, help="least change of gray in [0, 1] that makes an event")
-    parser.add_argument("--size", type=int, default=size, help=f"frame height and width in pixels (default {size})")
-    parser.add_argument("--steps", type=int, default=steps, help=f"time steps, one per frame (default {steps})")
-    parser.add_argument(
-        "--first-frame",
-        choices=("float", "spikes"),
-        default="float",
-        help="keep the first frame as gray values, or start with events",
-    )
-
-
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("runs/demo"), help="folder of the run (default runs/demo)"
@@ -146,13 +138,6 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small", action="store_true", help="few clips and epochs: shows that everything runs")
     parser.add_argument("--seed", type=int, default=0, help="seed of the faces and of the training")
     parser.add_argument("--lava-clips", type=int, default=8, help="test clips to run in Lava too (default 8)")
-    _force(parser)
-
-
-def _events(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, help="a video file, or a folder LABEL/*.mp4")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="FILE.npz for one video, FILE.h5 for a folder")
-    _event_options(parser, 128, 68)
     _force(parser)
 
 

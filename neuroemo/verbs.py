@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.console import Console
@@ -22,87 +21,6 @@ def demo(args: Namespace, console: Console) -> int:
     report = run_demo(settings, console.say, console.progress)
     console.show(report, "\n".join(summary_lines(report)))
     return 0
-
-
-def events(args: Namespace, console: Console) -> int:
-    """Turn a video or a folder of videos into events."""
-    from neuroemo.events.framediff import FrameDiffSettings
-
-    settings = FrameDiffSettings(args.size, args.steps, args.sens, args.first_frame)
-    _refuse_existing(args.output, args.force)
-    result = _events_of_folder(args, console, settings) if args.input.is_dir() else _events_of_video(args, settings)
-    density = result["density"]
-    follow = (
-        f"neuroemo train --data {args.output} -o runs/mine"
-        if args.input.is_dir()
-        else f"neuroemo events DIR -o {args.output.with_suffix('.h5')}"
-    )
-    console.show(
-        result,
-        f"{args.output}: {result['clips']} clip(s), {density['per_channel']:.2%} of positions carry an event "
-        f"({density['any_polarity']:.2%} of pixels)\nnext: {follow}",
-    )
-    return 0
-
-
-def _events_of_video(args: Namespace, settings: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from neuroemo.events.clip import event_density, to_event_array
-    from neuroemo.events.files import save_events
-    from neuroemo.events.framediff import video_to_clip
-
-    if args.output.suffix != ".npz":
-        raise InputError(
-            Finding("E015", "error", str(args.output), f"suffix {args.output.suffix!r}", ".npz for one video")
-        )
-    clip = video_to_clip(args.input, settings)
-    recorded, sensor_size = to_event_array(clip)
-    save_events(args.output, recorded, sensor_size)
-    return {
-        "ok": True,
-        "clips": 1,
-        "events": len(recorded),
-        "output": str(args.output),
-        "density": asdict(event_density(clip)),
-    }
-
-
-def _events_of_folder(args: Namespace, console: Console, settings: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from neuroemo.datasets.folder import scan_folder
-    from neuroemo.datasets.store import prepare_store
-
-    if args.output.suffix not in (".h5", ".hdf5"):
-        raise InputError(
-            Finding(
-                "E015",
-                "error",
-                str(args.output),
-                f"suffix {args.output.suffix!r}",
-                ".h5 for a folder of videos",
-            )
-        )
-    with console.progress("decode and difference") as progress:
-        store = prepare_store(
-            args.input,
-            args.output,
-            settings,
-            force=args.force,
-            progress=lambda done, total: progress(done, total, ""),
-        )
-    findings = scan_folder(args.input).findings
-    for finding in findings:
-        console.say(f"neuroemo: {finding}")
-    return {
-        "ok": True,
-        "clips": len(store),
-        "classes": list(store.classes),
-        "output": str(args.output),
-        "density": asdict(store.density()),
-        "findings": [finding.to_dict() for finding in findings],
-    }
 
 
 def train(args: Namespace, console: Console) -> int:
@@ -187,11 +105,6 @@ def _bundle_pages(folder: Path) -> list[Path]:
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in pages if name != "report.html"]
-
-
-def _refuse_existing(path: Path, force: bool) -> None:
-    if path.exists() and not force:
-        raise InputError(Finding("E017", "error", str(path), "already exists", fix="choose another name, or --force"))
 
 
 def _remove_run(folder: Path) -> None:

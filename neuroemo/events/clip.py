@@ -70,7 +70,8 @@ class EventDensity:
     """Share of positions that carry an event, in [0, 1].
 
     ``on`` and ``off`` are per pixel and step; ``per_channel = (on + off) / 2`` is the share of nonzero
-    input elements; ``any_polarity = on + off`` is the share of pixels (ON and OFF exclude each other).
+    input elements; ``any_polarity`` the share of pixels: ``on + off`` for frame differences, where ON and OFF
+    exclude each other. A step of a recording may hold both at one pixel, which then counts once.
     """
 
     per_channel: float
@@ -99,15 +100,16 @@ def event_counts(clip: Clip) -> tuple[int, int, int]:
     return on, off, int(real.shape[0] * real.shape[2] * real.shape[3])
 
 
-def density_from_counts(on: int, off: int, positions: int) -> EventDensity:
-    """Return the density for event counts over ``positions`` pixels times steps.
+def density_from_counts(on: int, off: int, positions: int, both: int = 0) -> EventDensity:
+    """Return the density for event counts over ``positions`` pixels times steps, ``both`` of them with ON and OFF.
 
     >>> density_from_counts(on=3, off=1, positions=10)
     EventDensity(per_channel=0.2, any_polarity=0.4, on=0.3, off=0.1)
     """
     if positions == 0:
         return EventDensity(0.0, 0.0, 0.0, 0.0)
-    return EventDensity((on + off) / (2 * positions), (on + off) / positions, on / positions, off / positions)
+    share = (on + off - both) / positions
+    return EventDensity((on + off) / (2 * positions), share, on / positions, off / positions)
 
 
 def event_density(clip: Clip) -> EventDensity:
@@ -117,7 +119,8 @@ def event_density(clip: Clip) -> EventDensity:
     short clips look sparse. A clip without spike steps has density 0. The paper prints 10.79 % without
     saying whether it counts pixels or channels, hence both.
     """
-    return density_from_counts(*event_counts(clip))
+    real = clip.spikes[clip.spike_start : clip.valid_steps]
+    return density_from_counts(*event_counts(clip), both=int(np.count_nonzero(real[:, 0] & real[:, 1])))
 
 
 def to_event_array(clip: Clip) -> tuple[npt.NDArray[Any], tuple[int, int, int]]:

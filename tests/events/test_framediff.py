@@ -174,3 +174,11 @@ def test_wrong_frames(frames):
 def test_clip_refuses_what_does_not_agree(spikes, first, valid, fps):
     with pytest.raises(InputError, match="E715"):
         Clip(spikes, first, valid, fps)
+
+
+def test_a_pixel_with_both_polarities_in_one_step_counts_once():
+    spikes = np.zeros((2, 2, 2, 2), np.uint8)
+    spikes[0, :, 0, 0] = 1  # both
+    spikes[1, 0, 1, 1] = 1
+    density = event_density(Clip(spikes, None, 2, 10.0))
+    assert (density.on, density.off, density.any_polarity, density.per_channel) == (2 / 8, 1 / 8, 2 / 8, 3 / 16)

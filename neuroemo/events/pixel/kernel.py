@@ -26,6 +26,26 @@ def whole_thresholds(change: Any, threshold: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def leak(base: Any, positive: Any, spread: Any, amount: Any, width: Any, key: int) -> None:
+    """Let memories sink by ``amount`` thresholds, times a pixel's ``spread``, times 1 + width (u - 1/2), in place.
+
+    u is uniform in [0, 1): the finaliser of MurmurHash3 over the pixel's number and the ``key`` of the frame, which
+    needs no state and so no order.
+    """
+    one, half, scale = np.float32(1), np.float32(0.5), np.float32(2.0**-24)
+    for pixel in range(base.size):
+        bits = np.uint32(np.uint32(pixel) * np.uint32(0x9E3779B9) + np.uint32(key))
+        bits = np.uint32(bits ^ (bits >> np.uint32(16)))
+        bits = np.uint32(bits * np.uint32(0x85EBCA6B))
+        bits = np.uint32(bits ^ (bits >> np.uint32(13)))
+        bits = np.uint32(bits * np.uint32(0xC2B2AE35))
+        bits = np.uint32(bits ^ (bits >> np.uint32(16)))
+        drawn = np.float32(bits >> np.uint32(8)) * scale
+        share = amount * spread[pixel] * (one + width * (drawn - half))
+        base[pixel] -= share * positive[pixel]
+
+
+@numba.njit(cache=True, nogil=True)
 def advance(
     frame: Any, table: Any, slow: Any, light: Any, before: Any, base: Any, positive: Any, negative: Any,
     active: Any, counts: Any,

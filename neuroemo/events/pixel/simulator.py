@@ -69,6 +69,7 @@ class PixelSimulator:
         self._light: npt.NDArray[Any] | None = None
         self._base = np.empty(0, dtype=self._kind)
         self._time_us = 0
+        self._noise: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
     def feed(self, frame: npt.NDArray[np.uint8], time_us: int) -> Events:
         """Return the events from the last frame to this one, sorted by time; none for the first frame.
@@ -88,7 +89,7 @@ class PixelSimulator:
         seconds = time_us * 1e-6 - self._time_us * 1e-6
         self._leak(seconds)
         events = self._signal(flat, self._slowness(seconds), time_us)
-        noise = self._shot_noise(flat, seconds, time_us)
+        noise = self._shot_noise(flat, time_us)
         self._time_us = time_us
         return events if noise is None else np.concatenate([events, noise])
 
@@ -111,6 +112,7 @@ class PixelSimulator:
             np.ascontiguousarray(values, dtype=np.float32).astype(self._kind).reshape(-1)
             for values in (positive, negative)
         )
+        self._noise = None
 
     def _check(self, frame: npt.NDArray[np.uint8], time_us: int) -> None:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.shape != self.shape:
@@ -133,7 +135,7 @@ class PixelSimulator:
     def _leak_spread(self, pixels: int) -> npt.NDArray[np.float32]:
         spread = self.settings.leak_spread_decades
         if self.settings.leak_rate_hz == 0 or spread == 0:
-            return np.ones(1, dtype=np.float32)
+            return np.ones(pixels, dtype=np.float32)
         drawn = self._random.standard_normal(pixels, dtype=np.float32)
         return np.exp(np.float32(math.log(10) * spread) * drawn)
 
@@ -149,12 +151,15 @@ class PixelSimulator:
         rate, jitter = self.settings.leak_rate_hz, self.settings.leak_jitter
         if rate == 0:
             return
-        current = np.float32(rate) * self._spread
-        if jitter:
-            # Only the sum over frames matters: a uniform number of the same variance is a fifth of the work.
-            drawn = self._random.random(self._base.size, dtype=np.float32)
-            current = current * (1 - np.float32(jitter * math.sqrt(12)) * (drawn - np.float32(0.5)))
-        self._base = self._base - np.float32(seconds) * current * self._positive
+        amount = np.float32(seconds) * np.float32(rate)
+        if not jitter:
+            self._base = self._base - amount * self._spread * self._positive
+            return
+        from neuroemo.events.pixel.kernel import leak
+
+        # Only the sum over frames matters: a uniform number of the same variance does as well as a normal one.
+        width = np.float32(jitter * math.sqrt(12))
+        leak(self._base, self._positive, self._spread, amount, width, int(self._random.integers(2**32)))
 
     def _signal(self, gray: npt.NDArray[np.uint8], slow: npt.NDArray[np.float64], time_us: int) -> Events:
         from neuroemo.events.pixel.kernel import advance, in_order, send
@@ -200,37 +205,43 @@ class PixelSimulator:
             return np.float32(0)
         return np.float32(period * 1e-6)
 
-    def _shot_noise(self, gray: npt.NDArray[np.uint8], seconds: float, time_us: int) -> Events | None:
-        rate = self.settings.shot_noise_rate_hz
-        if rate == 0:
+    def _shot_noise(self, gray: npt.NDArray[np.uint8], time_us: int) -> Events | None:
+        """Draw the noise of one frame where it falls: how many events, then where, then by brightness."""
+        if self.settings.shot_noise_rate_hz == 0:
             return None
-        chances = []
-        for threshold, nominal in (
-            (self._positive, self.settings.positive_threshold),
-            (self._negative, self.settings.negative_threshold),
-        ):
-            chances.append((threshold, nominal))
-        return self._sparse_noise(gray, rate / 2 * seconds, chances, time_us)
-
-    def _sparse_noise(
-        self, gray: npt.NDArray[np.uint8], dark: float, sides: list[tuple[npt.NDArray[Any], float]], time_us: int
-    ) -> Events:
-        """Draw noise by thinning: candidates at the rate of the noisiest pixel in the dark, then kept by their own."""
         pieces = []
-        for polarity, (threshold, nominal) in zip((True, False), sides, strict=True):
-            highest = min(1.0, dark * nominal / float(threshold.min()))
-            number = self._random.binomial(gray.size, highest)
-            pixels = self._random.choice(gray.size, number, replace=False, shuffle=False)
+        for polarity, rates in zip((True, False), self._noise_rates(time_us - self._time_us), strict=True):
+            number = self._random.poisson(rates[-1])
+            pixels = np.searchsorted(rates, self._random.random(number) * rates[-1], side="right")
             # A quarter of the rate is left at white (v2e: SHOT_NOISE_INTEN_FACTOR).
-            own = dark * nominal / threshold[pixels] * (1 - 0.75 * (gray[pixels] + 20.0) / 275.0)
-            kept = np.sort(pixels[self._random.random(number) * highest < own])
-            events = np.empty(kept.size, dtype=EVENT_DTYPE)
+            kept = self._random.random(number) < 1 - 0.75 * (gray[pixels] + 20.0) / 275.0
+            fired = np.unique(pixels[kept])  # one event of each kind per pixel and frame, as in v2e
+            events = np.empty(fired.size, dtype=EVENT_DTYPE)
             events["t"], events["p"] = time_us, polarity
-            events["y"], events["x"] = np.divmod(kept, self.shape[1])
+            events["y"], events["x"] = np.divmod(fired, self.shape[1])
             if self._light is not None:
-                self._base[kept] = self._light[kept]
+                self._base[fired] = self._light[fired]
             pieces.append(events)
         return np.concatenate(pieces)
+
+    def _noise_rates(self, length_us: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the summed rates of noise in the dark over pixels, ON and OFF, for a frame of this length.
+
+        A pixel of threshold c fires with probability p = rate / 2 * dt * nominal / c; events that come at the rate
+        -ln(1 - p) hit it at least once with just that probability.
+        """
+        if self._noise is None or self._noise[0] != length_us:
+            settings = self.settings
+            chances = (
+                settings.shot_noise_rate_hz / 2 * length_us * 1e-6 * nominal / threshold
+                for threshold, nominal in (
+                    (self._positive, settings.positive_threshold),
+                    (self._negative, settings.negative_threshold),
+                )
+            )
+            on, off = (np.cumsum(-np.log1p(-np.minimum(chance, 0.999))) for chance in chances)
+            self._noise = (length_us, on, off)
+        return self._noise[1], self._noise[2]
 
 
 def simulate_pixels(
