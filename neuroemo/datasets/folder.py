@@ -5,15 +5,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw_targets.finding import Finding, InputError
+from neuroemo.datasets.folder_content import (
+    VIDEO_SUFFIXES,
+    alike_classes,
+    copies,
+    copy_findings,
+    empty_files,
+    is_visible_video,
+    left_out,
+    unreadable_files,
+)
 
 SPLITS = ("train", "val", "test")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 LABELS_FILE = "labels.csv"
 COLUMNS = ("file", "label", "subject", "split")
 UNLABELLED = "unlabelled"
@@ -50,14 +60,16 @@ def scan_folder(root: str | Path, *, seed: int = 0, require_classes: bool = True
 
     The label is the folder's name. ``root/labels.csv`` (columns file, label, subject, split; others are
     ignored) gives subject and split. Without it every class is split 60 : 20 : 20 by a hash of seed and
-    name, and ``findings`` warns that one person may be in several splits. Hidden files and links that
-    lead back are left out.
+    name, and ``findings`` warns that one person may be in several splits; copies of a video stay in one split.
+    Hidden files are left out; whatever else is left out (other formats, deeper folders, broken links) is a
+    warning, as are empty videos and copies.
 
     Without ``require_classes`` the folder is to be answered, not learnt from: one class or one clip will do,
     videos that lie in ``root`` itself are taken as "unlabelled", and without ``labels.csv`` all are test clips.
 
     Raises ``InputError``, with everything wrong at once: no folder, no videos, a class with fewer than 3
-    clips, a single class (with ``require_classes``), or a ``labels.csv`` that does not fit the folder.
+    clips (copies count once), a single class (with ``require_classes``), a file that may not be read, one video
+    in two classes or splits (the same bytes), or a ``labels.csv`` that does not fit the folder.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -70,18 +82,31 @@ def scan_folder(root: str | Path, *, seed: int = 0, require_classes: bool = True
         suffixes = " ".join(VIDEO_SUFFIXES)
         raise InputError(Finding("E731", "error", str(folder), "no videos found", suffixes, fix=_LAYOUT))
     table = folder / LABELS_FILE
-    errors = _class_findings(folder, found) if require_classes else []
+    files = [(name, path) for name, _, path in found]
+    errors = unreadable_files(files)
+    if errors:
+        raise InputError(errors)
+    noticed: list[Finding] = []
+    first_of = copies(files) if require_classes else {}
+    errors = _class_findings(folder, found, first_of) if require_classes else []
     if table.is_file():
         entries, table_errors = _with_table(table, found)
         warnings: tuple[Finding, ...] = ()
         errors += table_errors
     elif require_classes:
-        entries, warnings = _with_random_split(folder, found, seed)
+        entries, warnings = _with_random_split(folder, found, seed, first_of)
     else:
         entries, warnings = [VideoEntry(path, name, label, "", "test") for name, label, path in found], ()
+    labels, splits = {name: label for name, label, _ in found}, {entry.name: entry.split for entry in entries}
+    for finding in copy_findings(first_of, labels, splits):
+        (errors if finding.severity == "error" else noticed).append(finding)
     if errors:
         raise InputError(errors)
-    return VideoFolder(folder, tuple(entries), tuple(sorted({entry.label for entry in entries})), warnings)
+    classes = tuple(sorted({entry.label for entry in entries}))
+    if require_classes:
+        noticed += [*empty_files(files), *alike_classes(classes)]
+    noticed += left_out(folder, set(labels), LABELS_FILE)
+    return VideoFolder(folder, tuple(entries), classes, (*warnings, *noticed))
 
 
 def _find_videos(folder: Path) -> Iterator[tuple[str, str, Path]]:
@@ -93,24 +118,24 @@ def _find_videos(folder: Path) -> Iterator[tuple[str, str, Path]]:
                 continue
             for item in sorted(os.listdir(directory)):
                 path = directory / item
-                visible = not item.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES
-                if visible and path.is_file():
+                if is_visible_video(path) and path.is_file():
                     yield f"{label}/{item}", label, path
     except OSError as error:
         found = f"cannot be read: {error.strerror or error}"
         fix = "check the rights of the folder"
-        raise InputError(Finding("E730", "error", str(folder), found, fix=fix)) from error
+        raise InputError(Finding("E730", "error", str(error.filename or folder), found, fix=fix)) from error
 
 
 def _find_unlabelled(folder: Path) -> Iterator[tuple[str, str, Path]]:
     """Yield (name, "unlabelled", path) of the visible videos that lie in the folder itself, sorted by name."""
     for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        if is_visible_video(path) and path.is_file():
             yield path.name, UNLABELLED, path
 
 
-def _class_findings(folder: Path, found: list[tuple[str, str, Path]]) -> list[Finding]:
-    counts = Counter(label for _, label, _ in found)
+def _class_findings(folder: Path, found: list[tuple[str, str, Path]], first_of: Mapping[str, str]) -> list[Finding]:
+    counts = dict.fromkeys((label for _, label, _ in found), 0)
+    counts.update(Counter(label for name, label, _ in found if name not in first_of))
     findings = []
     if len(counts) < 2:
         name = f"only one class, {next(iter(counts))!r}"
@@ -120,7 +145,9 @@ def _class_findings(folder: Path, found: list[tuple[str, str, Path]]) -> list[Fi
             fix = "add videos, or remove the class"
             limit = f"at least {MIN_CLIPS}, one for each split"
             node = f"{folder.name}/{label}"
-            findings.append(Finding("E733", "error", node, f"{count} clip(s)", limit, fix=fix))
+            repeated = sum(other == label and name in first_of for name, other, _ in found)
+            text = f"{count} clip(s)" + (f" and {repeated} of the same bytes" if repeated else "")
+            findings.append(Finding("E733", "error", node, text, limit, fix=fix))
     return findings
 
 
@@ -129,16 +156,17 @@ def _rank(seed: int, name: str) -> bytes:
 
 
 def _with_random_split(
-    folder: Path, found: list[tuple[str, str, Path]], seed: int
+    folder: Path, found: list[tuple[str, str, Path]], seed: int, first_of: Mapping[str, str]
 ) -> tuple[list[VideoEntry], tuple[Finding, ...]]:
-    """Split every class by the hash of its names; stable under every version of every library."""
+    """Split every class by the hash of its names, copies with their first; stable under every version."""
     split_of: dict[str, str] = {}
     for label in {label for _, label, _ in found}:
-        names = sorted((name for name, other, _ in found if other == label), key=lambda n: _rank(seed, n))
+        single = (name for name, other, _ in found if other == label and name not in first_of)
+        names = sorted(single, key=lambda n: _rank(seed, n))
         held_out = max(1, round(_SHARE * len(names)))
         for index, name in enumerate(names):
             split_of[name] = "val" if index < held_out else "test" if index < 2 * held_out else "train"
-    entries = [VideoEntry(path, name, label, "", split_of[name]) for name, label, path in found]
+    entries = [VideoEntry(path, name, label, "", split_of[first_of.get(name, name)]) for name, label, path in found]
     text = f"no {LABELS_FILE}: split at random by clip, the same person may be in several splits"
     fix = f"write {LABELS_FILE} with the columns {','.join(COLUMNS)}"
     return entries, (Finding("W730", "warning", str(folder), text, fix=fix),)
@@ -150,20 +178,27 @@ def _with_table(table: Path, found: list[tuple[str, str, Path]]) -> tuple[list[V
     if findings:
         return [], findings
     known = {name: (label, path) for name, label, path in found}
+    written = {unicodedata.normalize("NFC", name): name for name in known}
     entries: dict[str, VideoEntry] = {}
     for line, row in rows:
-        name = row["file"].replace("\\", "/").removeprefix("./")
+        name = _file_name(row, written)
         problem = _row_problem(row, name, known, entries)
         if problem:
             findings.append(Finding("E736", "error", f"{table}:{line}", *problem))
         elif name in known:
             entries[name] = VideoEntry(known[name][1], name, known[name][0], row["subject"], row["split"])
-    mentioned = {row["file"].replace("\\", "/").removeprefix("./") for _, row in rows}
+    mentioned = {_file_name(row, written) for _, row in rows}
     for name in sorted(set(known) - mentioned):
         fix = "add a row, or remove the file"
         findings.append(Finding("E737", "error", name, f"video without a row in {LABELS_FILE}", fix=fix))
     findings += _subject_findings(table, entries.values())
     return [entries[name] for name in sorted(entries)], findings
+
+
+def _file_name(row: Mapping[str, str], written: Mapping[str, str]) -> str:
+    """Return a row's file as the folder spells it: slashes, and accents as one character or as two."""
+    name = row["file"].replace("\\", "/").removeprefix("./")
+    return written.get(unicodedata.normalize("NFC", name), name)
 
 
 def _row_problem(

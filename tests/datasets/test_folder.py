@@ -10,11 +10,11 @@ from neuroemo.datasets.folder import scan_folder
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes, five empty files each: scanning never opens a video."""
+    """Two classes, five files each that are no videos: scanning never decodes one."""
     for label in ("sad", "glad"):
         (tmp_path / label).mkdir()
         for index in range(5):
-            (tmp_path / label / f"{index}.mp4").touch()
+            (tmp_path / label / f"{index}.mp4").write_bytes(f"{label} {index}".encode())
     return tmp_path
 
 
