@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hw_targets.finding import Finding, InputError
-from neuroemo import verbs
+from neuroemo import data_options, data_verb, verbs
 from neuroemo.console import Console, run_verb
 from neuroemo.deployment import options
 from neuroemo.deployment import verbs as deploy
@@ -27,7 +27,7 @@ from neuroemo.simulation import options as simulation
 from neuroemo.simulation.verb import simulate
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
-TWO_WORDS = ("energy diff", "events show")
+TWO_WORDS = ("energy diff", "events show", "data prepare", "data check")
 """Verbs whose second word would else be read as a path."""
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
 MODELS = "a network of the paper's Table I (default 0.4snn); NAME@48 and NAME@32 are small, NAME-ann is its twin"
@@ -60,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     _demo(verb("demo", verbs.demo, "run the whole pipeline on synthetic faces, or on your videos"))
     event_options.events(verb("events", events.events, "turn a video, or a folder LABEL/*.mp4, into events"))
     event_options.show(verb("events show", events.show, "say what a recording of an event camera holds, and draw it"))
+    data_options.prepare(verb("data prepare", data_verb.prepare, "convert a data set once into a store of clips"))
+    data_options.check(verb("data check", data_verb.check, "compare a prepared store with its checksums"))
     _train(verb("train", verbs.train, "train a spiking network (or its ANN twin) on prepared events"))
     _evaluate(verb("evaluate", verbs.evaluate, "score a trained network"))
     options.targets(verb("targets", deploy.targets, "list the chips, their limits and where each number comes from"))

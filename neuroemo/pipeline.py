@@ -18,8 +18,8 @@ from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
 
 if TYPE_CHECKING:
+    from neuroemo.datasets.clip_settings import ClipSettings
     from neuroemo.datasets.store import ClipStore
-    from neuroemo.events.framediff import FrameDiffSettings
     from neuroemo.training.loop import TrainSettings
 
 Progress = Callable[[int, int, str], None]
@@ -30,7 +30,7 @@ def quiet_progress(done: int, total: int, note: str = "") -> None:
     """Show nothing."""
 
 
-def open_data(path: Path, settings: FrameDiffSettings, progress: Progress = quiet_progress) -> ClipStore:
+def open_data(path: Path, settings: ClipSettings, progress: Progress = quiet_progress) -> ClipStore:
     """Open a prepared store, or turn a folder of videos into one that is kept and used again (``cache_of``).
 
     Raises:

@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from hw_targets.finding import Finding, InputError
+from neuroemo.datasets.chunks import EncodedClip, MappedChunks, encode_clip
+from neuroemo.datasets.clip_settings import ClipSettings
 from neuroemo.datasets.folder import SPLITS, VideoEntry, VideoFolder, scan_folder
 from neuroemo.datasets.pool import parallel_map
 from neuroemo.datasets.store_file import (
     MEAN_SCALE,
     SCHEMA,
-    PackedClip,
     StoreIndex,
     pack_clip,
     read_index,
+    read_manifest_text,
     store_error,
     unpack_spikes,
     write_store,
@@ -31,10 +33,13 @@ from neuroemo.datasets.store_file import (
 from neuroemo.events.clip import Clip, EventDensity, density_from_counts
 from neuroemo.events.framediff import GRAY_LEVELS, FrameDiffSettings, frame_difference
 
+if TYPE_CHECKING:
+    from neuroemo.datasets.manifest import Manifest
+
 Progress = Callable[[int, int], None]
 Floats = npt.NDArray[np.float32]
 _Job = tuple[str, str, FrameDiffSettings]
-_Outcome = Union[PackedClip, "tuple[Finding, ...]"]
+_Outcome = Union[EncodedClip, "tuple[Finding, ...]"]
 
 _CACHE_BYTES = 256 << 20
 """Packed spikes up to this size are kept in memory after the first read."""
@@ -52,6 +57,7 @@ class ClipStore:
     index: StoreIndex
     _file: Any = field(repr=False)
     _packed: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    _mapped: dict[str, MappedChunks | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> ClipStore:
@@ -91,6 +97,10 @@ class ClipStore:
 
     def close(self) -> None:
         """Close the file; the index stays readable."""
+        for chunks in self._mapped.values():
+            if chunks is not None:
+                chunks.close()
+        self._mapped.clear()
         self._file.close()
 
     @property
@@ -119,9 +129,19 @@ class ClipStore:
         return self.index.names
 
     @property
-    def settings(self) -> FrameDiffSettings:
-        """The settings of the event simulation."""
+    def settings(self) -> ClipSettings:
+        """The settings that the clips were made with."""
         return self.index.settings
+
+    @property
+    def values(self) -> Floats | None:
+        """Numeric labels, float32 ``[N, T, V]``, NaN where a step has none; None where the store has none."""
+        return self.index.values
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """What the V values of a step are, e.g. valence and arousal."""
+        return self.index.value_names
 
     def fingerprint(self) -> str:
         """Return a hash of what the store holds: settings, names, labels, subjects, splits, and its events.
@@ -131,6 +151,8 @@ class ClipStore:
         index = self.index
         columns = [index.classes, index.labels.tolist(), index.splits, index.subjects, index.names]
         content = [self.settings.to_dict(), *columns, index.valid_steps.tolist(), index.fps.tolist(), index.events]
+        if index.values is not None:
+            content += [list(index.value_names), hashlib.sha256(index.values.tobytes()).hexdigest()]
         return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()
 
     def density(self) -> EventDensity:
@@ -158,8 +180,11 @@ class ClipStore:
     def batch(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Floats:
         """Return clips as the network reads them, float32 ``[T, N, 2, H, W]``, gray frame at t = 0."""
         positions = self._positions(indices)
-        spikes = unpack_spikes(self._read("spikes", positions), self.settings)
-        values = np.ascontiguousarray(spikes.swapaxes(0, 1)).astype(np.float32)
+        settings = self.settings
+        values = np.empty((settings.steps, len(positions), 2, settings.size, settings.size), np.float32)
+        # Clip by clip: the bits of one fit the processor's cache, those of a batch do not.
+        for row, packed in enumerate(self._read("spikes", positions)):
+            values[:, row] = unpack_spikes(packed, settings)
         if self.settings.first_frame == "float":
             values[0] = _unit(self._read("first_frame", positions))[:, None]
         return values
@@ -172,6 +197,22 @@ class ClipStore:
         mean = self._read("mean_frame", self._positions(indices)).astype(np.float32)
         return mean / np.float32(MEAN_SCALE * GRAY_LEVELS)
 
+    def manifest(self) -> Manifest | None:
+        """Return what the store was made of, None when it was made without; raises ``InputError`` if damaged."""
+        from neuroemo.datasets.manifest import read_manifest
+
+        try:
+            text = read_manifest_text(self._file, self.path)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise store_error(self.path, f"the manifest cannot be read: {_reason(error)}") from error
+        return read_manifest(text, self.path) if text else None
+
+    def pictures(self, index: int) -> dict[str, npt.NDArray[Any]]:
+        """Return what is stored of clip ``index``, read from the file: packed spikes, mean and first frame."""
+        position = self._positions([index])
+        names = ("spikes", "mean_frame", *(("first_frame",) if self.settings.first_frame == "float" else ()))
+        return {name: self._read(name, position, cached=False)[0] for name in names}
+
     def _positions(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         positions = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(positions) and (positions.min() < 0 or positions.max() >= len(self)):
@@ -179,20 +220,29 @@ class ClipStore:
             raise InputError(Finding("E743", "error", "clip index", found, f"0..{len(self) - 1}"))
         return positions
 
-    def _read(self, name: str, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def _read(self, name: str, positions: npt.NDArray[np.int64], *, cached: bool = True) -> npt.NDArray[Any]:
         """Read rows of a dataset in the order asked for."""
         try:
-            if name == "spikes" and self._spikes_fit():
+            if cached and name == "spikes" and self._spikes_fit():
                 if self._packed is None:
-                    self._packed = self._file[name][:]
+                    self._packed = self._rows(name, np.arange(len(self)))
                 return self._packed[positions]
-            data = self._file[name]
-            rows = np.empty((len(positions), *data.shape[1:]), dtype=data.dtype)
-            for row, position in enumerate(positions):
-                data.read_direct(rows, np.s_[int(position)], np.s_[row])
-            return rows
+            return self._rows(name, positions)
         except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
             raise store_error(self.path, f"{name} cannot be read: {_reason(error)}") from error
+
+    def _rows(self, name: str, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        data = self._file[name]
+        if name not in self._mapped:
+            self._mapped[name] = MappedChunks.of(data, self.path)
+        chunks = self._mapped[name]
+        rows = np.empty((len(positions), *data.shape[1:]), dtype=data.dtype)
+        for row, position in enumerate(positions):
+            if chunks is not None:
+                rows[row] = chunks.row(int(position))
+            else:
+                data.read_direct(rows, np.s_[int(position)], np.s_[row])
+        return rows
 
     def _spikes_fit(self) -> bool:
         return bool(self._file["spikes"].nbytes <= _CACHE_BYTES)
@@ -264,11 +314,11 @@ def _write_folder(
     )
 
 
-def _sound_clips(outcomes: Iterator[_Outcome], total: int, progress: Progress | None) -> Iterator[PackedClip]:
+def _sound_clips(outcomes: Iterator[_Outcome], total: int, progress: Progress | None) -> Iterator[EncodedClip]:
     """Pass on the clips; after the last one, raise for all broken ones together."""
     findings: list[Finding] = []
     for done, outcome in enumerate(outcomes, start=1):
-        if isinstance(outcome, PackedClip):
+        if isinstance(outcome, EncodedClip):
             if not findings:  # the file is thrown away anyway once a clip is broken
                 yield outcome
         else:
@@ -292,12 +342,12 @@ def _simulate(job: _Job) -> _Outcome:
             Finding(f.code, f.severity, name if f.node == path else f.node, f.found, f.limit, f.over, f.fix)
             for f in error.findings
         )
-    return pack_clip(clip, video.frames)
+    return encode_clip(pack_clip(clip, video.frames))
 
 
 def open_clips(
     path: str | Path,
-    settings: FrameDiffSettings | None = None,
+    settings: ClipSettings | None = None,
     cache_dir: str | Path | None = None,
     *,
     workers: int = 2,
@@ -322,6 +372,10 @@ def open_clips(
             raise InputError(Finding("E746", "error", str(source), found, limit, fix=fix))
         return store
     wanted = settings or FrameDiffSettings()
+    if not isinstance(wanted, FrameDiffSettings):
+        fix = "prepare the folder with them first: neuroemo data prepare folder --help"
+        found = "a folder of videos for a network of other events than frame differences"
+        raise InputError(Finding("E746", "error", str(source), found, json.dumps(wanted.to_dict()), fix=fix))
     folder = scan_folder(source, require_classes=False)
     cache = Path(cache_dir) if cache_dir is not None else source / ".neuroemo"
     target = cache / f"clips-{folder_key(folder, wanted)}.h5"

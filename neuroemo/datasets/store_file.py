@@ -3,15 +3,18 @@
 Attributes of the file: ``format``, ``schema`` and the JSON texts ``classes``, ``settings``, ``events``.
 Datasets, N clips long: ``spikes`` (bits packed big-endian, one chunk per clip), ``first_frame`` (only with
 a gray first frame), ``mean_frame`` (gray x 256), ``label``, ``split``, ``subject``, ``name``,
-``valid_steps``, ``fps``. Every dataset carries a checksum (Fletcher-32), so damage is noticed on reading.
+``valid_steps``, ``fps``; and where there are any, ``values`` (numeric labels, one row per step, NaN where
+there is none, named by the attribute ``value_names``) and ``manifest`` (see ``manifest.py``). Pictures carry
+zlib's checksum and columns Fletcher-32, so damage is noticed on reading.
 A clip of 128 x 128 x 68 takes less than 300,000 bytes up to a density of 0.4 per channel; beyond that the
 spikes are noise that nothing compresses.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,37 +23,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hw_targets.finding import Finding, InputError
+from neuroemo.datasets.chunks import COMPRESSION_LEVEL, EncodedClip, PackedClip
+from neuroemo.datasets.clip_settings import ClipSettings, settings_from_dict
 from neuroemo.datasets.folder import SPLITS
 from neuroemo.events.clip import Clip, event_counts
-from neuroemo.events.framediff import FrameDiffSettings
 
 FORMAT = "neuroemo-clips"
 SCHEMA = 1
 MEAN_SCALE = 256
 MAX_CLIPS = 1_000_000
 MAX_NAME_BYTES = 4096
+MAX_MANIFEST_BYTES = 2 << 30
 
 _REMAKE = "prepare the data set again"
 _TEXTS = ("subject", "name")
 
 
 @dataclass(frozen=True, slots=True)
-class PackedClip:
-    """One clip as stored: packed spikes, 8-bit first frame, mean gray frame (x 256), and its counts."""
-
-    spikes: npt.NDArray[np.uint8]
-    first_frame: npt.NDArray[np.uint8] | None
-    mean_frame: npt.NDArray[np.uint16]
-    valid_steps: int
-    fps: float
-    events: tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
 class StoreIndex:
     """Everything of a store but the pictures: one entry per clip, plus the attributes."""
 
-    settings: FrameDiffSettings
+    settings: ClipSettings
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     splits: tuple[str, ...]
@@ -59,11 +52,14 @@ class StoreIndex:
     valid_steps: npt.NDArray[np.int64]
     fps: npt.NDArray[np.float64]
     events: tuple[int, int, int]
+    values: npt.NDArray[np.float32] | None = None
+    value_names: tuple[str, ...] = ()
 
 
-def packed_length(settings: FrameDiffSettings) -> int:
+def packed_length(settings: ClipSettings) -> int:
     """Return the bytes of one clip's packed spikes, ``ceil(T * 2 * size**2 / 8)``.
 
+    >>> from neuroemo.events.framediff import FrameDiffSettings
     >>> packed_length(FrameDiffSettings())
     278528
     """
@@ -85,7 +81,7 @@ def pack_clip(clip: Clip, frames: npt.NDArray[np.uint8]) -> PackedClip:
     return PackedClip(spikes, first, mean_frame(frames), clip.valid_steps, clip.fps, event_counts(clip))
 
 
-def unpack_spikes(packed: npt.NDArray[np.uint8], settings: FrameDiffSettings) -> npt.NDArray[np.uint8]:
+def unpack_spikes(packed: npt.NDArray[np.uint8], settings: ClipSettings) -> npt.NDArray[np.uint8]:
     """Return packed spikes ``[..., bytes]`` as uint8 {0, 1} ``[..., T, 2, H, W]``."""
     size = settings.size
     count = settings.steps * 2 * size * size
@@ -95,16 +91,22 @@ def unpack_spikes(packed: npt.NDArray[np.uint8], settings: FrameDiffSettings) ->
 
 def write_store(
     path: Path,
-    clips: Iterator[PackedClip],
+    clips: Iterable[EncodedClip],
     *,
-    settings: FrameDiffSettings,
+    settings: ClipSettings,
     classes: Sequence[str],
     labels: Sequence[int],
     splits: Sequence[str],
     subjects: Sequence[str],
     names: Sequence[str],
+    values: npt.NDArray[np.float32] | None = None,
+    value_names: Sequence[str] = (),
+    manifest: bytes = b"",
 ) -> None:
-    """Write a store; ``clips`` is consumed one by one, so only one clip is in memory."""
+    """Write a store; ``clips`` is consumed one by one, so only one clip is in memory.
+
+    The bytes of the file depend on the arguments alone.
+    """
     import h5py
 
     count = len(labels)
@@ -112,10 +114,9 @@ def write_store(
         pictures = _create_pictures(file, count, settings)
         steps, rates, total = np.zeros(count, np.int32), np.zeros(count, np.float64), [0, 0, 0]
         for index, clip in enumerate(clips):
-            pictures["spikes"][index] = clip.spikes
-            pictures["mean_frame"][index] = clip.mean_frame
-            if clip.first_frame is not None:
-                pictures["first_frame"][index] = clip.first_frame
+            for name, chunk in clip.pictures.items():
+                data = pictures[name]
+                data.id.write_direct_chunk((index, *(0,) * (data.ndim - 1)), chunk)
             steps[index], rates[index] = clip.valid_steps, clip.fps
             total = [a + b for a, b in zip(total, clip.events, strict=True)]
         _write_column(file, "label", np.asarray(labels, np.int32))
@@ -124,6 +125,12 @@ def write_store(
         _write_column(file, "fps", rates)
         for name, texts in zip(_TEXTS, (subjects, names), strict=True):
             _write_column(file, name, np.array([text.encode() or b"\0" for text in texts], dtype=np.bytes_))
+        if values is not None:
+            file.create_dataset("values", data=values.astype("<f4"), chunks=(1, *values.shape[1:]), fletcher32=True)
+            file.attrs["value_names"] = json.dumps(list(value_names))
+        if manifest:
+            _write_column(file, "manifest", np.frombuffer(manifest, np.uint8))
+            file.attrs["manifest_sha256"] = hashlib.sha256(manifest).hexdigest()
         file.attrs["format"] = FORMAT
         file.attrs["schema"] = SCHEMA
         file.attrs["classes"] = json.dumps(list(classes))
@@ -131,7 +138,7 @@ def write_store(
         file.attrs["events"] = json.dumps(dict(zip(("on", "off", "positions"), total, strict=True)))
 
 
-def _create_pictures(file: Any, count: int, settings: FrameDiffSettings) -> dict[str, Any]:
+def _create_pictures(file: Any, count: int, settings: ClipSettings) -> dict[str, Any]:
     square = (settings.size, settings.size)
     kinds: dict[str, tuple[tuple[int, ...], str]] = {
         "spikes": ((packed_length(settings),), "u1"),
@@ -139,7 +146,7 @@ def _create_pictures(file: Any, count: int, settings: FrameDiffSettings) -> dict
     }
     if settings.first_frame == "float":
         kinds["first_frame"] = (square, "u1")
-    options = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+    options = {"compression": "gzip", "compression_opts": COMPRESSION_LEVEL, "shuffle": True}
     return {
         name: file.create_dataset(name, (count, *shape), dtype, chunks=(1, *shape), **options)
         for name, (shape, dtype) in kinds.items()
@@ -180,10 +187,43 @@ def read_index(file: Any, path: Path) -> StoreIndex:
     if len(set(names)) != count:
         raise store_error(path, "names are not unique")
     splits = tuple(SPLITS[code] for code in codes)
-    return StoreIndex(settings, classes, labels, splits, subjects, names, steps, rates, events)
+    numbers, number_names = _read_values(file, path, count, settings)
+    return StoreIndex(settings, classes, labels, splits, subjects, names, steps, rates, events, numbers, number_names)
 
 
-def _read_attributes(file: Any, path: Path) -> tuple[FrameDiffSettings, tuple[str, ...], tuple[int, int, int]]:
+def _read_values(
+    file: Any, path: Path, count: int, settings: ClipSettings
+) -> tuple[npt.NDArray[np.float32] | None, tuple[str, ...]]:
+    """Read the numeric labels, float32 [N, T, V], and their names; (None, ()) where there are none."""
+    if "values" not in file:
+        return None, ()
+    names = _json(file, path, "value_names", list)
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        raise store_error(path, "value names are not distinct names")
+    data = _dataset(file, path, "values")
+    shape = (count, settings.steps, len(names))
+    if data.shape != shape or data.dtype != np.float32:
+        raise store_error(path, f"values: {data.dtype} {list(data.shape or ())}", f"float32 {list(shape)}")
+    values: npt.NDArray[np.float32] = data[:]
+    if np.isinf(values).any():
+        raise store_error(path, "values are infinite")
+    return values, tuple(names)
+
+
+def read_manifest_text(file: Any, path: Path) -> bytes:
+    """Return the manifest of an open, untrusted file, b"" where it has none."""
+    if "manifest" not in file:
+        return b""
+    data = _dataset(file, path, "manifest")
+    if data.ndim != 1 or data.dtype != np.uint8 or data.shape[0] > MAX_MANIFEST_BYTES:
+        raise store_error(path, f"manifest: {data.dtype} {list(data.shape or ())}", f"{MAX_MANIFEST_BYTES} bytes")
+    text = bytes(data[:].tobytes())
+    if _text(file.attrs.get("manifest_sha256")) != hashlib.sha256(text).hexdigest():
+        raise store_error(path, "the manifest does not have its checksum")
+    return text
+
+
+def _read_attributes(file: Any, path: Path) -> tuple[ClipSettings, tuple[str, ...], tuple[int, int, int]]:
     """Read format, schema, settings, classes and event counts."""
     if _text(file.attrs.get("format")) != FORMAT:
         raise store_error(path, "not a prepared data set", f"attribute format = {FORMAT!r}")
@@ -191,10 +231,8 @@ def _read_attributes(file: Any, path: Path) -> tuple[FrameDiffSettings, tuple[st
     if not isinstance(schema, (int, np.integer)) or schema != SCHEMA:
         raise store_error(path, f"schema version {schema!r}", str(SCHEMA))
     fields = _json(file, path, "settings", dict)
-    if set(fields) != set(FrameDiffSettings().to_dict()):
-        raise store_error(path, f"settings {sorted(fields)}")
     try:
-        settings = FrameDiffSettings(**fields)
+        settings = settings_from_dict(fields)
     except InputError as error:
         raise store_error(path, f"settings: {error.findings[0].node} {error.findings[0].found}") from error
     classes = _json(file, path, "classes", list)
@@ -235,7 +273,7 @@ def _dataset(file: Any, path: Path, name: str) -> Any:
     return dataset
 
 
-def _check_layout(file: Any, path: Path, settings: FrameDiffSettings) -> int:
+def _check_layout(file: Any, path: Path, settings: ClipSettings) -> int:
     """Check shape and type of the pictures without reading them; return the number of clips."""
     square = (settings.size, settings.size)
     wanted: dict[str, tuple[tuple[int, ...], type]] = {

@@ -100,7 +100,7 @@ def _data(settings: DemoSettings, store: ClipStore) -> dict[str, Any]:
         "clips": {split: len(store.indices(split)) for split in splits},
         "subjects": subjects if all(str(subject) for subject in store.subjects) else None,
         "fps": float(np.median(store.index.fps)),
-        **asdict(store.settings),
+        **store.settings.to_dict(),
     }
 
 
@@ -121,7 +121,8 @@ def film_strips(settings: DemoSettings, store: ClipStore) -> dict[str, Any]:
 
     index = int(store.indices("test")[0])
     root = settings.videos or settings.out / "videos"
-    video = read_gray(root / str(store.names[index]), size=128, max_frames=store.settings.frames_needed)
+    frames = store.settings.steps + (store.settings.first_frame == "spikes")
+    video = read_gray(root / str(store.names[index]), size=128, max_frames=frames)
     clip = store.batch(np.array([index]))[:, 0]
     first = 1 if store.settings.first_frame == "float" else 0
     last = min(len(video.frames), store.settings.steps) - 1

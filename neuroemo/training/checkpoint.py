@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from neuroemo.events.framediff import FrameDiffSettings
+    from neuroemo.datasets.clip_settings import ClipSettings
 
 SCHEMA = 1
 WEIGHTS, DESCRIPTION, LAST = "model.safetensors", "model.json", "last.safetensors"
@@ -100,7 +100,7 @@ class Description:
     """
 
     spec: EmotionSpec
-    events: FrameDiffSettings
+    events: ClipSettings
     classes: tuple[str, ...]
     dt_us: float
     qat: Quantization | None = None
@@ -111,7 +111,7 @@ class Description:
         return {
             "schema": SCHEMA,
             "spec": self.spec.to_dict(),
-            "events": asdict(self.events),
+            "events": self.events.to_dict(),
             "classes": list(self.classes),
             "dt_us": self.dt_us,
         } | grid
@@ -119,14 +119,14 @@ class Description:
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str) -> Description:
         """Rebuild a description; what is missing or unknown is an InputError that names ``where``."""
-        from neuroemo.events.framediff import FrameDiffSettings
+        from neuroemo.datasets.clip_settings import settings_from_dict
 
         try:
             if data["schema"] != SCHEMA:
                 raise ValueError(f"schema {data['schema']}, this version reads {SCHEMA}")
             return cls(
                 EmotionSpec.from_dict(data["spec"]),
-                FrameDiffSettings(**data["events"]),
+                settings_from_dict(data["events"]),
                 tuple(str(name) for name in data["classes"]),
                 float(data["dt_us"]),
                 None if data.get("qat") is None else Quantization.from_dict(data["qat"], where),
