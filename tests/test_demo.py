@@ -130,7 +130,11 @@ def test_changed_videos_are_not_taken_for_the_old_ones(settings, monkeypatch, tm
     mine = render_faces(tmp_path / "mine", settings.faces(), workers=1)
     (mine / "labels.csv").unlink()
     go(replace(settings, videos=mine))
-    shutil.copy(next((mine / "positive").glob("*1.mp4")), next((mine / "negative").glob("*2.mp4")))
+    # Two videos change places: as many, of the same names, and each class still has its own.
+    one, other = next((mine / "positive").glob("*1.mp4")), next((mine / "negative").glob("*2.mp4"))
+    held = one.read_bytes()
+    shutil.copy(other, one)
+    other.write_bytes(held)
     said: list[str] = []
     with pytest.raises(InputError, match="another network, data or settings"):
         go(replace(settings, videos=mine), said)

@@ -241,6 +241,9 @@ def test_what_the_source_raises_is_not_blamed_on_the_file(recording, tmp_path):
 
 def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path):
     code = f"""
+        import signal
+        # Whoever started the tests may have had it ignored; a child inherits that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         import numpy as np
         from neuroemo.events.clip import EVENT_DTYPE
         from neuroemo.events.preview import write_preview
