@@ -144,15 +144,18 @@ class ClipStore:
         return self.index.value_names
 
     def fingerprint(self) -> str:
-        """Return a hash of what the store holds: settings, names, labels, subjects, splits, and its events.
+        """Return a hash of what the store holds: settings, names, labels, subjects, splits, and its pictures.
 
-        Of the pictures only the number of events of each kind goes in, so that it costs no reading.
+        Of the pictures the checksums of the manifest go in, or without one the mean frame of every clip and the
+        number of events: the spikes themselves are not read for it.
         """
         index = self.index
         columns = [index.classes, index.labels.tolist(), index.splits, index.subjects, index.names]
         content = [self.settings.to_dict(), *columns, index.valid_steps.tolist(), index.fps.tolist(), index.events]
         if index.values is not None:
             content += [list(index.value_names), hashlib.sha256(index.values.tobytes()).hexdigest()]
+        listed = self._file.attrs.get("manifest_sha256")
+        content.append(str(listed) if listed else hashlib.sha256(self._file["mean_frame"][:].tobytes()).hexdigest())
         return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()
 
     def density(self) -> EventDensity:
