@@ -17,11 +17,11 @@ import numpy.typing as npt
 from hw_targets.finding import Finding, InputError
 from neuroemo.datasets.chunks import EncodedClip, MappedChunks, encode_clip
 from neuroemo.datasets.clip_settings import ClipSettings
-from neuroemo.datasets.folder import SPLITS, VideoEntry, VideoFolder, scan_folder
+from neuroemo.datasets.folder import SPLITS, VideoFolder, scan_folder
+from neuroemo.datasets.folder_key import folder_key
 from neuroemo.datasets.pool import parallel_map
 from neuroemo.datasets.store_file import (
     MEAN_SCALE,
-    SCHEMA,
     StoreIndex,
     pack_clip,
     read_index,
@@ -388,15 +388,3 @@ def open_clips(
         except InputError:
             pass  # a damaged cache is made again
     return prepare_store(source, target, wanted, workers=workers, progress=progress, force=True, require_classes=False)
-
-
-def folder_key(folder: VideoFolder, settings: FrameDiffSettings) -> str:
-    """Return a hash of what the store of a folder depends on; the videos count by size and time."""
-    rows = [[entry.name, entry.label, entry.subject, entry.split, *_stamp(entry)] for entry in folder.entries]
-    text = json.dumps([SCHEMA, settings.to_dict(), rows], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _stamp(entry: VideoEntry) -> tuple[int, int]:
-    status = entry.path.stat()
-    return status.st_size, status.st_mtime_ns
