@@ -30,7 +30,7 @@ def run_demo(settings: DemoSettings, log: Callable[[str], None], bars: Bars) -> 
     from importlib.metadata import version
 
     from neuroemo.datasets.folder import scan_folder
-    from neuroemo.datasets.store import folder_key
+    from neuroemo.datasets.folder_key import folder_key
     from neuroemo.demo.gather import assemble
     from neuroemo.report.html import write_report
 
