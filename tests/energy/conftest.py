@@ -97,3 +97,32 @@ def own_list(path: Path, add="published", mult="published") -> str:
         text += f'grade = "{grade}"\nnode_nm = 45\nvoltage_v = 0.9\n'
     path.write_text(text)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; tests that ask for it are skipped where there is none."""
+    from browser import Browser
+
+    with Browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def small(browser, tmp_path_factory):
+    """The page of the document written by hand."""
+    from sample_document import sample_document
+
+    from neuroemo.energy.page import render_page
+
+    return browser.open(render_page(sample_document()), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def large(browser, tmp_path_factory):
+    """The page of the large document, with hostile names."""
+    from page_document import large_document
+
+    from neuroemo.energy.page import render_page
+
+    return browser.open(render_page(large_document()), tmp_path_factory.mktemp("large"))

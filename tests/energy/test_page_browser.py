@@ -6,7 +6,7 @@ import json
 
 import page_reader
 import pytest
-from browser import Browser, chromium
+from browser import chromium
 from page_document import large_document
 from sample_document import sample_document
 
@@ -14,22 +14,6 @@ from neuroemo.energy.page import render_page
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine to open the page in")
 PRICES = "$('#choose-prices')"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with Browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def small(browser, tmp_path_factory):
-    return browser.open(render_page(sample_document()), tmp_path_factory.mktemp("small"))
-
-
-@pytest.fixture(scope="module")
-def large(browser, tmp_path_factory):
-    return browser.open(render_page(large_document()), tmp_path_factory.mktemp("large"))
 
 
 def fresh(page, fragment=""):

@@ -6,29 +6,12 @@ import re
 
 import page_reader
 import pytest
-from browser import Browser, chromium
-from page_document import large_document
+from browser import chromium
 from sample_document import partial_document, sample_document
 
 from neuroemo.energy.page import render_page
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine to open the page in")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with Browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def small(browser, tmp_path_factory):
-    return browser.open(render_page(sample_document()), tmp_path_factory.mktemp("small"))
-
-
-@pytest.fixture(scope="module")
-def large(browser, tmp_path_factory):
-    return browser.open(render_page(large_document()), tmp_path_factory.mktemp("large"))
 
 
 def fresh(page, fragment=""):

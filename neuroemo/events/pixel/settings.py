@@ -62,11 +62,6 @@ class PixelSettings:
         if findings:
             raise InputError(findings)
 
-    @property
-    def noisy(self) -> bool:
-        """Whether two runs with different seeds differ beyond the thresholds."""
-        return self.shot_noise_rate_hz > 0 or (self.leak_rate_hz > 0 and self.leak_jitter > 0)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a JSON-ready dictionary."""
         return asdict(self)
