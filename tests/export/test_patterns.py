@@ -1,8 +1,4 @@
-"""Every layer pattern that the compiler accepts or refuses, run by SpikingJelly itself and by its folded graph.
-
-Everything is computed in float64, where no potential lands within rounding of its threshold by chance: the
-folded graph must then give SpikingJelly's own spikes, end to end, without one exception.
-"""
+"""Layer patterns that the compiler accepts, run by SpikingJelly itself and by the folded graph."""
 
 from __future__ import annotations
 
@@ -10,41 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from export.frontends.spikingjelly import capture
 from export.passes import lower
-from export.passes.fold_batchnorm import scaled_inputs
-from export.passes.fold_pool import conv_then_pool, pool_then_conv
 from export.reference import run_graph
-from hw_targets.finding import UnsupportedError
-from hw_targets.graph import LIF, AvgPool2d, BatchNorm, Conv2d, Flatten, Graph, Linear, MaxPool2d
+from hw_targets.graph import LIF, Conv2d, Flatten, Linear
 from hw_targets.registry import get_target
-
-STEPS, CLIPS = 6, 3
-
-
-def plif(threshold=0.3, **more):
-    return neuron.ParametricLIFNode(init_tau=2.5, v_threshold=threshold, **more)
-
-
-def lif(**more):
-    return neuron.LIFNode(tau=2.0, v_threshold=0.3, **more)
-
-
-def conv(inputs=2, outputs=4, kernel=3, **more):
-    return layer.Conv2d(inputs, outputs, kernel, **more)
-
-
-def linear(inputs, outputs=6):
-    return layer.Linear(inputs, outputs)
-
-
-def stage(size=3):
-    return [conv(kernel=size), plif()]
+from tests.export.pattern_models import batch_norm, clips_of, conv, lif, linear, plif, prepared, refusal_of, stage
 
 
 class WithFunction(nn.Module):
@@ -57,20 +27,6 @@ class WithFunction(nn.Module):
     def forward(self, x):
         h = self.first(x)
         return self.rest(self.function(h.flatten(0, 1)).unflatten(0, h.shape[:2]))
-
-
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Sequential(conv(), plif()), nn.Sequential(conv(4, 4, padding=1), plif())
-
-    def forward(self, x):
-        h = self.a(x)
-        return self.b(h) + h
-
-
-def batch_norm(channels=4, **more):
-    return layer.BatchNorm2d(channels, **more)
 
 
 # name: (layers, frame height and width); the names are the rows of the research table of folding rules
@@ -180,6 +136,7 @@ EXACT = {
     "voting": (lambda: [*stage(), layer.Flatten(), linear(144, 10), plif(), layer.VotingLayer(5)], 8),
 }
 
+
 SPIKES_ONLY = {
     "max pool on the binary input": (lambda: [layer.MaxPool2d(2), conv(), plif()], 12),
     "max pools on the binary input, then averages": (
@@ -187,6 +144,7 @@ SPIKES_ONLY = {
         16,
     ),
 }
+
 
 # What people write as a function between layers.
 FUNCTIONAL = {
@@ -229,33 +187,6 @@ FUNCTIONAL = {
         set(),
     ),
 }
-
-
-def prepared(model):
-    """Random weights and statistics, float64, multi-step: nothing at its default, nothing silent."""
-    generator = torch.Generator().manual_seed(3)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, 0.2 / fan_in**0.5, 2.0 / fan_in**0.5, generator=generator)
-            if module.bias is not None:
-                nn.init.uniform_(module.bias, -0.1, 0.3, generator=generator)
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.running_mean is not None:
-            module.running_mean.uniform_(-0.3, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.6, 1.6, generator=generator)
-                nn.init.uniform_(module.bias, -0.1, 0.4, generator=generator)
-    functional.set_step_mode(model, "m")
-    return model.double().eval()
-
-
-def clips_of(size, first_frame):
-    generator = torch.Generator().manual_seed(4)
-    clips = (torch.rand(STEPS, CLIPS, 2, size, size, generator=generator) < 0.3).double()
-    if first_frame == "float":
-        clips[0] = torch.rand(CLIPS, 2, size, size, generator=generator).double()
-    return clips
 
 
 def spikes_of(model, clips):
@@ -315,339 +246,3 @@ def test_functions_between_layers_are_exact_or_refused_by_name(pattern):
     assert all(finding.fix for finding in findings)
     if not codes:
         assert_exact(model, clips, "float")
-
-
-# name: (layers, frame height and width, {code: part of what was found})
-REFUSED = {
-    "odd leftover, padded conv": (
-        lambda: [*stage(), layer.AvgPool2d(2), conv(4, 3, padding=1), plif()],
-        11,
-        {"E131": "padded convolution 3 after a pool that does not tile its 9x9 input"},
-    ),
-    "overlapping pool, padded conv": (
-        lambda: [*stage(2), layer.AvgPool2d(3, 2), conv(4, 3, padding=1), plif()],
-        16,
-        {"E131": "kernel 3x3, stride 2x2, padding 0x0"},
-    ),
-    "padded pool, padded conv": (
-        lambda: [*stage(), layer.AvgPool2d(3, 2, 1), conv(4, 3, padding=1), plif()],
-        10,
-        {"E131": "does not tile its 8x8 input"},
-    ),
-    "padded pool between conv and neuron": (
-        lambda: [conv(), layer.AvgPool2d(3, 2, 1), plif()],
-        8,
-        {"E132": "padded average pool"},
-    ),
-    "conv, max pool, neuron": (lambda: [conv(), layer.MaxPool2d(2), plif()], 8, {"E130": "not of spikes"}),
-    "conv, BN, max pool, neuron": (
-        lambda: [conv(), batch_norm(), layer.MaxPool2d(2), plif()],
-        8,
-        {"E130": "not of spikes"},
-    ),
-    "max pool of averages": (
-        lambda: [*stage(), layer.AvgPool2d(2), layer.MaxPool2d(2), conv(4, 3, 1), plif()],
-        10,
-        {"E133": "average pool", "E130": "averages"},
-    ),
-    "max pool of gray values": (lambda: [layer.MaxPool2d(2), conv(), plif()], 8, {"E130": "gray values"}),
-    "max pool at the end": (lambda: [*stage(), layer.MaxPool2d(2)], 8, {"E134": "after the last neuron"}),
-    "average pool at the end": (lambda: [*stage(), layer.AvgPool2d(2)], 8, {"E133": "without a synapse layer"}),
-    "BN before padded conv": (
-        lambda: [*stage(), batch_norm(), conv(4, 3, padding=1), plif()],
-        8,
-        {"E121": "before 3, which pads with zeros"},
-    ),
-    "BN on the raw input, padded conv": (
-        lambda: [batch_norm(2), conv(padding=1), plif()],
-        8,
-        {"E121": "before 1, which pads with zeros"},
-    ),
-    "BN at the end": (lambda: [*stage(), batch_norm()], 8, {"E120": "feeds none"}),
-    "flatten before the neuron": (
-        lambda: [conv(), layer.Flatten(), plif(), linear(144), plif()],
-        8,
-        {"E115": "flattening between 0 and its neuron"},
-    ),
-    "ends without neuron": (lambda: [*stage(), layer.Flatten(), linear(144)], 8, {"E113": "without a neuron"}),
-    "two convolutions in a row": (lambda: [conv(), conv(4, 3), plif()], 8, {"E110": "two synapse layers in a row: 0"}),
-    "two linear layers in a row": (
-        lambda: [*stage(), layer.Flatten(), linear(144), linear(6), plif()],
-        8,
-        {"E110": "two synapse layers in a row: 3"},
-    ),
-    "conv, pool, conv": (
-        lambda: [conv(), layer.AvgPool2d(2), conv(4, 3), plif()],
-        10,
-        {"E110": "two synapse layers in a row: 0"},
-    ),
-    "neuron without synapses": (lambda: [*stage(), lif()], 8, {"E111": "without synapses"}),
-    "neuron on the raw input": (lambda: [lif(), conv(), plif()], 8, {"E111": "without synapses"}),
-    "nothing but dropout": (lambda: [layer.Dropout(0.5)], 8, {"E116": "no layer of spiking neurons"}),
-    "residual": (lambda: [Residual()], 8, {"E102": "joins 2 branches"}),
-    "group normalisation": (
-        lambda: [conv(), layer.SeqToANNContainer(nn.GroupNorm(2, 4)), plif()],
-        8,
-        {"E100": "GroupNorm"},
-    ),
-    "activation": (lambda: [conv(), nn.ReLU(), plif()], 8, {"E100": "ReLU"}),
-    "transposed convolution": (
-        lambda: [*stage(), layer.SeqToANNContainer(nn.ConvTranspose2d(4, 3, 3)), plif()],
-        8,
-        {"E100": "ConvTranspose2d"},
-    ),
-    "circular padding": (lambda: [conv(padding=1, padding_mode="circular"), plif()], 8, {"E104": "circular"}),
-    "padding by name": (lambda: [conv(padding="same"), plif()], 8, {"E104": "same"}),
-    "BN without statistics": (
-        lambda: [conv(), batch_norm(track_running_stats=False), plif()],
-        8,
-        {"E105": "running statistics"},
-    ),
-    "ceil mode": (
-        lambda: [*stage(), layer.AvgPool2d(2, ceil_mode=True), conv(4, 3), plif()],
-        11,
-        {"E106": "ceil_mode"},
-    ),
-    "uncounted padding": (
-        lambda: [*stage(), layer.AvgPool2d(3, 2, 1, count_include_pad=False), conv(4, 3), plif()],
-        10,
-        {"E106": "uncounted padding"},
-    ),
-}
-
-
-def refusal_of(model, clips):
-    """Every finding that stands between this model and a chip, from whichever part finds it first."""
-    try:
-        graph, _ = capture(model, clips, dt_us=1000.0, first_frame="float")
-    except UnsupportedError as error:
-        return list(error.findings)
-    folded, findings = lower(graph)
-    return findings or get_target("loihi2").check(folded)
-
-
-@pytest.mark.parametrize("pattern", REFUSED)
-def test_refused_pattern_says_what_where_and_the_way_out(pattern):
-    layers, size, wanted = REFUSED[pattern]
-    findings = refusal_of(prepared(nn.Sequential(*layers())), clips_of(size, "float"))
-    assert {finding.code for finding in findings} == set(wanted)
-    for finding in findings:
-        assert wanted[finding.code] in finding.found
-        assert finding.node
-        assert finding.fix
-        assert finding.severity == "error"
-
-
-def test_soft_reset_is_refused_by_front_end_or_target():
-    findings = refusal_of(prepared(nn.Sequential(conv(), lif(v_reset=None))), clips_of(8, "float"))
-    assert [finding.code for finding in findings] in (["E108"], ["E201"])
-    assert "reset" in findings[0].found
-    assert findings[0].fix
-
-
-# --- geometry: random pools and convolutions against torch in float64 -----------------------------------------
-
-pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))  # noqa: E731
-
-
-@st.composite
-def pools(draw, kind=AvgPool2d, name="pool"):
-    kernel = draw(pairs(1, 4))
-    padding = tuple(draw(st.integers(0, size // 2)) for size in kernel)
-    return kind(name, kernel, draw(pairs(1, 4)), padding)
-
-
-@st.composite
-def convolutions(draw, inputs=4):
-    groups = draw(st.sampled_from([1, 2, 4]))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    weight = random.normal(size=(4, inputs // groups, *draw(pairs(1, 3))))
-    bias = random.normal(size=4) if draw(st.booleans()) else None
-    return Conv2d("conv", weight, bias, draw(pairs(1, 3)), draw(pairs(0, 2)), draw(pairs(1, 2)), groups)
-
-
-SHAPES = st.tuples(st.just(4), st.integers(1, 12), st.integers(1, 12))
-NEURON = LIF("neuron", 0.5, 1.0)
-
-
-def graph_of(nodes, shape):
-    """The graph, or None where a window does not fit."""
-    try:
-        return Graph((*nodes, NEURON), shape, 1, None)
-    except ValueError:
-        return None
-
-
-def real_input(shape, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=(2, *shape)))
-
-
-def applied(node, x):
-    """One node by torch itself, on frames [N, C, H, W] in float64."""
-    tensor = lambda a: None if a is None else torch.from_numpy(np.asarray(a, dtype=np.float64))  # noqa: E731
-    match node:
-        case Conv2d():
-            weight, bias = tensor(node.weight), tensor(node.bias)
-            return F.conv2d(x, weight, bias, node.stride, node.padding, node.dilation, node.groups)
-        case Linear():
-            return F.linear(x, tensor(node.weight), tensor(node.bias))
-        case AvgPool2d():
-            return F.avg_pool2d(x, node.kernel, node.stride, node.padding)
-        case MaxPool2d():
-            return F.max_pool2d(x, node.kernel, node.stride, node.padding)
-        case BatchNorm():
-            mean, variance, gamma, beta = (tensor(a) for a in (node.mean, node.variance, node.gamma, node.beta))
-            return F.batch_norm(x, mean, variance, gamma, beta, eps=node.eps)
-        case Flatten():
-            return x.flatten(1)
-    raise TypeError(node)
-
-
-def through(nodes, x):
-    for node in nodes:
-        x = applied(node, x)
-    return x
-
-
-def assert_same_currents(nodes, shape):
-    """The folded synapses give the currents of the unfolded layers, on real-valued input."""
-    folded, findings = lower(Graph((*nodes, NEURON), shape, 1, None))
-    assert findings == []
-    x = real_input(shape)
-    torch.testing.assert_close(through(folded.nodes[:-1], x), through(nodes, x), rtol=0, atol=1e-9)
-
-
-def positive(node):
-    return Conv2d(node.name, np.ones(node.weight.shape), None, node.stride, node.padding, node.dilation, node.groups)
-
-
-@settings(max_examples=300, deadline=None, database=None)
-@given(pools(), convolutions(), SHAPES)
-def test_pool_then_conv_is_exact_or_rightly_refused(pool, conv, shape):
-    graph = graph_of((pool, conv), shape)
-    if graph is None:
-        return
-    findings = lower(graph)[1]
-    if not findings:
-        assert_same_currents((pool, conv), shape)
-        return
-    assert [finding.code for finding in findings] == ["E131"]
-    ones = torch.ones((1, *shape), dtype=torch.float64)
-    naive = applied(pool_then_conv(pool, positive(conv)), ones)
-    assert (naive - through((pool, positive(conv)), ones)).max() > 1e-3, "the refusal is gratuitous"
-
-
-@settings(max_examples=150, deadline=None, database=None)
-@given(pools(), pools(name="second"), convolutions(), SHAPES)
-def test_two_pools_then_conv_are_exact_or_rightly_refused(pool, second, conv, shape):
-    graph = graph_of((pool, second, conv), shape)
-    if graph is None:
-        return
-    findings = lower(graph)[1]
-    if not findings:
-        assert_same_currents((pool, second, conv), shape)
-        return
-    assert "E131" in {finding.code for finding in findings}
-    ones = torch.ones((1, *shape), dtype=torch.float64)
-    naive = applied(pool_then_conv(pool, pool_then_conv(second, positive(conv))), ones)
-    assert (naive - through((pool, second, positive(conv)), ones)).max() > 1e-3, "the refusal is gratuitous"
-
-
-@settings(max_examples=150, deadline=None, database=None)
-@given(convolutions(), pools(), SHAPES)
-def test_conv_then_pool_is_exact_unless_the_pool_is_padded(conv, pool, shape):
-    graph = graph_of((conv, pool), shape)
-    if graph is None:
-        return
-    findings = lower(graph)[1]
-    assert [finding.code for finding in findings] == (["E132"] if any(pool.padding) else [])
-    if not findings:
-        assert_same_currents((conv, pool), shape)
-
-
-def test_a_padded_pool_of_currents_has_no_single_convolution():
-    conv = Conv2d("conv", np.ones((4, 4, 3, 3)), padding=(1, 1))
-    pool = AvgPool2d("pool", (3, 3), (2, 2), (1, 1))
-    merged = conv_then_pool(conv, pool)
-    naive = Conv2d("naive", merged.weight, None, merged.stride, (2, 2))  # the shape fits, the border does not
-    x = real_input((4, 8, 8))
-    wanted, got = through((conv, pool), x), applied(naive, x)
-    assert not torch.allclose(got[..., 0, :], wanted[..., 0, :], atol=1e-3)
-    biased = Conv2d("conv", np.zeros((4, 4, 1, 1)), np.ones(4))
-    assert through((biased, pool), x).unique().numel() > 1, "the border sees less of the bias: no one bias per channel"
-
-
-@settings(max_examples=150, deadline=None, database=None)
-@given(pools(), SHAPES, st.integers(0, 2**32 - 1))
-def test_pool_flatten_linear_is_always_exact(pool, shape, seed):
-    graph = graph_of((pool,), shape)
-    if graph is None:
-        return
-    random = np.random.default_rng(seed)
-    linear = Linear("linear", random.normal(size=(5, int(np.prod(graph.shapes[0])))), random.normal(size=5))
-    assert_same_currents((pool, Flatten("flatten"), linear), shape)
-
-
-@settings(max_examples=100, deadline=None, database=None)
-@given(pools(), SHAPES)
-def test_a_pool_alone_is_a_depthwise_convolution(pool, shape):
-    if graph_of((pool,), shape) is not None:
-        assert_same_currents((pool,), shape)
-
-
-@settings(max_examples=150, deadline=None, database=None)
-@given(pools(kind=MaxPool2d), SHAPES, st.floats(0.05, 0.9), st.integers(0, 2**32 - 1))
-def test_max_pool_is_the_or_of_its_window(pool, shape, share, seed):
-    if graph_of((pool,), shape) is None:
-        return
-    nodes = (pool, Conv2d("conv", np.ones((1, 4, 1, 1))), NEURON)
-    folded, findings = lower(Graph(nodes, shape, 1, None))
-    assert findings == []
-    assert folded.neurons()[0].name == "pool.or"
-    x = (np.random.default_rng(seed).random((1, 2, *shape)) < share).astype(np.float64)
-    wanted = applied(pool, torch.from_numpy(x[0])).numpy()
-    np.testing.assert_array_equal(run_graph(folded, x, precision="float64").spikes["pool.or"][0], wanted)
-
-
-def norm_of(channels, seed):
-    random = np.random.default_rng(seed)
-    columns = (random.uniform(low, high, channels) for low, high in ((-1, 1), (0.1, 2), (-2, 2), (-1, 1)))
-    return BatchNorm("norm", *columns, 1e-5)
-
-
-@settings(max_examples=200, deadline=None, database=None)
-@given(convolutions(), SHAPES, st.integers(0, 2**32 - 1), st.booleans())
-def test_normalisation_before_a_conv_is_exact_or_rightly_refused(conv, shape, seed, pooled):
-    norm = norm_of(4, seed)
-    nodes = (norm, AvgPool2d("pool", (2, 1), (1, 2)), conv) if pooled else (norm, conv)
-    graph = graph_of(nodes, shape)
-    if graph is None:
-        return
-    findings = [finding for finding in lower(graph)[1] if finding.code != "E131"]
-    if any(conv.padding):
-        assert [finding.code for finding in findings] == ["E121"]
-        x = real_input(shape)
-        naive = through((*nodes[1:-1], scaled_inputs(conv, norm)), x)
-        assert (naive - through(nodes, x)).abs().max() > 1e-9, "the refusal is gratuitous"
-    else:
-        assert_same_currents(nodes, shape)
-
-
-@settings(max_examples=100, deadline=None, database=None)
-@given(convolutions(), SHAPES, st.integers(0, 2**32 - 1), st.booleans())
-def test_normalisation_after_a_conv_is_exact(conv, shape, seed, pooled):
-    pool = (AvgPool2d("pool", (1, 2), (2, 1)),) if pooled else ()
-    nodes = (conv, *pool, norm_of(4, seed))
-    if graph_of(nodes, shape) is not None:
-        assert_same_currents(nodes, shape)
-
-
-@settings(max_examples=60, deadline=None, database=None)
-@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32 - 1), st.booleans())
-def test_normalisation_before_a_linear_layer_is_exact(height, width, seed, flattened_first):
-    size = 4 * height * width
-    random = np.random.default_rng(seed)
-    linear = Linear("linear", random.normal(size=(5, size)), random.normal(size=5))
-    norm, flatten = norm_of(size if flattened_first else 4, seed), Flatten("flatten")
-    nodes = (flatten, norm, linear) if flattened_first else (norm, flatten, linear)
-    assert_same_currents(nodes, (4, height, width))
