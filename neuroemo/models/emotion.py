@@ -9,6 +9,7 @@ count nor widths: ``0.4snn`` is the architecture whose operation counts come out
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from neuroemo.imports import import_quietly
@@ -76,17 +77,9 @@ def _neuron(spec: EmotionSpec) -> nn.Module:
 
 def _snn_stages(spec: EmotionSpec) -> list[nn.Module]:
     layer = _spikingjelly("layer")
-    pool = layer.AvgPool2d if spec.pool == "average" else layer.MaxPool2d
     modules: list[nn.Module] = []
-    inputs = 2
-    for width in spec.channels:
-        modules += [
-            layer.Conv2d(inputs, width, 3, padding=spec.padding, bias=False),
-            layer.BatchNorm2d(width),
-            _neuron(spec),
-            pool(2),
-        ]
-        inputs = width
+    for inputs, width in pairwise((2, *spec.channels)):
+        modules += _stage(spec, layer, inputs, width, _neuron(spec))
     drop = [layer.Dropout(spec.dropout) for _ in range(2 if spec.dropout else 0)]
     hidden = [layer.Linear(spec.features, spec.hidden, bias=False), _neuron(spec)]
     return [*modules, layer.Flatten(), *drop[:1], *hidden, *drop[1:]]
@@ -95,17 +88,19 @@ def _snn_stages(spec: EmotionSpec) -> list[nn.Module]:
 def _ann_stages(spec: EmotionSpec) -> list[nn.Module]:
     from torch import nn
 
-    pool = nn.AvgPool2d if spec.pool == "average" else nn.MaxPool2d
     modules: list[nn.Module] = []
-    inputs = spec.steps
-    for width in spec.channels:
-        modules += [
-            nn.Conv2d(inputs, width, 3, padding=spec.padding, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            pool(2),
-        ]
-        inputs = width
+    for inputs, width in pairwise((spec.steps, *spec.channels)):
+        modules += _stage(spec, nn, inputs, width, nn.ReLU())
     drop = [nn.Dropout(spec.dropout) for _ in range(2 if spec.dropout else 0)]
     hidden = [nn.Linear(spec.features, spec.hidden, bias=False), nn.ReLU()]
     return [*modules, nn.Flatten(), *drop[:1], *hidden, *drop[1:]]
+
+
+def _stage(spec: EmotionSpec, layers: Any, inputs: int, width: int, neuron: nn.Module) -> list[nn.Module]:
+    """Return one stage of the feature extraction module, of torch's layers or SpikingJelly's."""
+    convolution = layers.Conv2d(inputs, width, 3, stride=spec.stride, padding=spec.padding, bias=False)
+    stage = [convolution, layers.BatchNorm2d(width), neuron]
+    if spec.pool != "none":
+        pool = layers.AvgPool2d(2) if spec.pool == "average" else layers.MaxPool2d(2)
+        stage.insert(3 if spec.pool_place == "after neuron" else 2, pool)
+    return stage

@@ -15,7 +15,8 @@ from hw_targets.finding import Finding, InputError
 from hw_targets.graph import window_count
 
 Neuron = Literal["plif", "lif", "relu"]
-Pool = Literal["average", "max"]
+Pool = Literal["average", "max", "none"]
+PoolPlace = Literal["after neuron", "before neuron"]
 FirstFrame = Literal["float", "spikes"]
 
 WEIGHTS_MAX = 2**30
@@ -30,7 +31,9 @@ class EmotionSpec:
     widths of the convolution stages, ``hidden`` the width of the linear layer before the voting neurons,
     ``voting`` the neurons per class, ``tau`` the (initial) membrane time constant in steps, ``padding`` the
     zeros around each convolution's input in pixels, ``dropout`` the share of values dropped in training
-    before each linear layer.
+    before each linear layer. ``stride`` is the step of each convolution in pixels: 2 with ``pool="none"`` halves
+    the picture as a pool does, and every layer sees plain spikes. ``pool_place`` says whether a stage pools
+    spikes, as the paper's do, or membrane currents.
 
     Raises:
         InputError: a field out of its range, or frames too small for the stages; all findings at once.
@@ -50,6 +53,8 @@ class EmotionSpec:
     first_frame: FirstFrame = "float"
     padding: int = 0
     dropout: float = 0.0
+    stride: int = 1
+    pool_place: PoolPlace = "after neuron"
 
     def __post_init__(self) -> None:
         """Refuse a spec that no network can be built from."""
@@ -111,7 +116,9 @@ def _pooled_size(spec: EmotionSpec, stages: int) -> int:
     """Return height and width after that many stages: convolution 3x3 with padding, pool 2x2; 0 if nothing is left."""
     size = spec.size
     for _ in range(stages):
-        size = max(0, window_count(max(0, window_count(size, 3, 1, spec.padding)), 2, 2))
+        size = max(0, window_count(size, 3, spec.stride, spec.padding))
+        if spec.pool != "none":
+            size = max(0, window_count(size, 2, 2))
     return size
 
 
@@ -135,7 +142,12 @@ def _field_findings(spec: EmotionSpec) -> Iterator[Finding]:
         yield bad("channels", "whole numbers from 1")
     if not (_is_whole(spec.padding, 0) and spec.padding <= 2):
         yield bad("padding", "0, 1 or 2 pixels")
-    for field, choices in (("neuron", Neuron), ("pool", Pool), ("first_frame", FirstFrame)):
+    if spec.pool == "none" and spec.pool_place != "after neuron":
+        yield bad("pool_place", "nothing to place: there is no pool")
+    if not (_is_whole(spec.stride, 1) and spec.stride <= 3):
+        yield bad("stride", "1, 2 or 3 pixels")
+    chosen = (("neuron", Neuron), ("pool", Pool), ("first_frame", FirstFrame), ("pool_place", PoolPlace))
+    for field, choices in chosen:
         if getattr(spec, field) not in get_args(choices):
             yield bad(field, f"one of {', '.join(get_args(choices))}")
     if not (_is_number(spec.threshold) and spec.threshold > 0):
