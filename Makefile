@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 NEWER := .venv-3.11
 PEERS := .venv-peers
 
-.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate bench-profile clean clean-kernels
+.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate bench-events bench-profile clean clean-kernels
 
 demo: install
 	$(BIN)/neuroemo demo
@@ -38,6 +38,12 @@ bench: install
 bench-simulate: install
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/simulate_figures.py
+
+# About ten minutes on an idle machine; V2E=FOLDER is a checkout of SensorsINI/v2e to compare with.
+bench-events: install
+	$(BIN)/python benchmarks/events.py $(if $(V2E),--v2e $(V2E))
+	$(BIN)/python benchmarks/events_figures.py
+	$(BIN)/python benchmarks/events_tables.py
 
 # Our counter beside those that others publish, in an environment that has them; about five minutes on an idle machine.
 bench-profile: $(PEERS)/installed

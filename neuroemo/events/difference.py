@@ -164,7 +164,7 @@ class FrameDifference:
         self._time_us: int | None = None
         self._memory = np.empty(height * width, dtype=np.uint8)
         self._sent = np.zeros(0, dtype=np.int32)
-        self._level = np.int16(threshold_level(rule.sens))
+        self._level = np.uint8(threshold_level(rule.sens))
         self._on, self._off, self._positions = 0, 0, 0
         self._default = _is_default(rule)
         if self._default:
@@ -268,7 +268,7 @@ def write_all_steps(rule: DifferenceRule, frames: Gray, steps: Gray) -> None:
     from neuroemo.events.framediff_kernel import fire_beyond
 
     flat = np.ascontiguousarray(frames).reshape(len(frames), -1)
-    fire_beyond(flat[0], flat[1:], np.int16(threshold_level(rule.sens)), steps.reshape(len(flat) - 1, 2, -1))
+    fire_beyond(flat[0], flat[1:], np.uint8(threshold_level(rule.sens)), steps.reshape(len(flat) - 1, 2, -1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,15 @@ from hw_targets.finding import Finding, InputError
 from neuroemo.events.clip import EVENT_DTYPE
 from neuroemo.events.pixel.settings import PixelSettings
 
+if TYPE_CHECKING:
+    from neuroemo.events.pixel.noise import ShotNoise
+
 Events = npt.NDArray[Any]
 
 LINEAR_BELOW = 20.0
 MAX_SIDE = 16384
+LONGEST_US = 2**31 - 1
+"""Longest time between two frames, 35 minutes: the times within one are kept in 32 bits."""
 _LEVELS = np.arange(256, dtype=np.float64)
 
 
@@ -63,13 +68,18 @@ class PixelSimulator:
         self._spread = self._leak_spread(pixels)
         # No pixel has fired yet, so none is refractory.
         self._last = np.full(pixels, -settings.refractory_us * 1e-6, dtype=np.float32)
-        self._active = np.empty(pixels + 1, dtype=np.int32)
-        self._counts = np.empty(pixels + 1, dtype=np.int32)
-        self._before = np.empty(pixels if settings.timing == "linear" else 0, dtype=self._kind)
-        self._light: npt.NDArray[Any] | None = None
-        self._base = np.empty(0, dtype=self._kind)
-        self._time_us = 0
-        self._noise: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+        # The brightness at the last frame and at this one: the two change places with every frame.
+        self._before, self._light = np.empty(pixels, dtype=self._kind), np.empty(pixels, dtype=self._kind)
+        self._base = np.empty(pixels, dtype=self._kind)
+        self._active, self._counts = np.empty(pixels + 1, dtype=np.int32), np.empty(pixels + 1, dtype=np.int32)
+        self._leak = (
+            np.float32(settings.leak_rate_hz),
+            # Only the sum over frames matters: a uniform number of the same variance does as well as a normal one.
+            np.float32(settings.leak_jitter * math.sqrt(12)),
+        )
+        self._draws = settings.shot_noise_rate_hz > 0 or (settings.leak_rate_hz > 0 and settings.leak_jitter > 0)
+        self._noise: ShotNoise | None = None
+        self._time_us: int | None = None
 
     def feed(self, frame: npt.NDArray[np.uint8], time_us: int) -> Events:
         """Return the events from the last frame to this one, sorted by time; none for the first frame.
@@ -81,17 +91,26 @@ class PixelSimulator:
         """
         self._check(frame, time_us)
         flat = np.ascontiguousarray(frame).reshape(-1)
-        if self._light is None:
-            self._light = self._table[flat].astype(self._kind)
-            self._base = self._light.copy()
-            self._time_us = time_us
+        start_us, self._time_us = self._time_us, time_us
+        if start_us is None:
+            self._light[:] = self._table[flat]
+            self._base[:] = self._light
             return np.empty(0, dtype=EVENT_DTYPE)
-        seconds = time_us * 1e-6 - self._time_us * 1e-6
-        self._leak(seconds)
-        events = self._signal(flat, self._slowness(seconds), time_us)
-        noise = self._shot_noise(flat, time_us)
-        self._time_us = time_us
-        return events if noise is None else np.concatenate([events, noise])
+        from neuroemo.events.pixel.kernel import frame_events
+        from neuroemo.events.pixel.noise import ShotNoise
+
+        settings = self.settings
+        if self._noise is None:
+            self._noise = ShotNoise(settings, self._positive, self._negative)
+        self._before, self._light = self._light, self._before
+        key = np.uint64(self._random.bit_generator.random_raw() if self._draws else 0)
+        events: Events = frame_events(
+            flat, self.shape[1], self._table, self._before, self._light, self._base, self._positive, self._negative,
+            self._spread, self._last, self._active, self._counts, start_us, time_us, float(settings.cutoff_hz),
+            *self._leak, float(settings.refractory_us), settings.timing == "linear",
+            self._noise.of_frame(time_us - start_us, self._random), self._noise.tables, key,
+        )  # fmt: skip
+        return events
 
     @property
     def thresholds(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -109,8 +128,7 @@ class PixelSimulator:
                 found = f"{list(values.shape)}, smallest {values.min(initial=np.inf):g}"
                 raise InputError(Finding("E854", "error", f"{name} thresholds", found, f"above 0, {list(self.shape)}"))
         self._positive, self._negative = (
-            np.ascontiguousarray(values, dtype=np.float32).astype(self._kind).reshape(-1)
-            for values in (positive, negative)
+            np.ascontiguousarray(values, dtype=np.float32).reshape(-1) for values in (positive, negative)
         )
         self._noise = None
 
@@ -118,9 +136,14 @@ class PixelSimulator:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.shape != self.shape:
             found = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(getattr(frame, 'shape', []))}"
             raise InputError(Finding("E852", "error", "frame", found, f"uint8 {list(self.shape)}"))
-        if time_us < 0 or (self._light is not None and time_us <= self._time_us):
+        before = -1 if self._time_us is None else self._time_us
+        if not before < time_us:
             found = f"{time_us} us after {self._time_us} us"
             raise InputError(Finding("E853", "error", "frame times", found, "ascending microseconds from 0"))
+        if self._time_us is not None and time_us - before > LONGEST_US:
+            limit = f"at most {LONGEST_US} us"
+            fix = "feed the last frame again within the gap, or start a new simulator after it"
+            raise InputError(Finding("E855", "error", "frame times", f"{time_us - before} us apart", limit, fix=fix))
 
     def _thresholds(self, pixels: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         sigma = self.settings.threshold_sigma
@@ -128,8 +151,9 @@ class PixelSimulator:
         if sigma == 0:
             positive, negative = (np.full(pixels, value, dtype=self._kind) for value in nominal)
             return positive, negative
-        drawn = (self._random.normal(value, sigma, pixels).clip(min=0.01).astype(np.float32) for value in nominal)
-        positive, negative = (values.astype(self._kind) for values in drawn)
+        positive, negative = (
+            self._random.normal(value, sigma, pixels).clip(min=0.01).astype(np.float32) for value in nominal
+        )
         return positive, negative
 
     def _leak_spread(self, pixels: int) -> npt.NDArray[np.float32]:
@@ -138,110 +162,6 @@ class PixelSimulator:
             return np.ones(pixels, dtype=np.float32)
         drawn = self._random.standard_normal(pixels, dtype=np.float32)
         return np.exp(np.float32(math.log(10) * spread) * drawn)
-
-    def _slowness(self, seconds: float) -> npt.NDArray[np.float64]:
-        """Return the share of a step that the low-pass makes in one frame, for each gray level."""
-        cutoff = self.settings.cutoff_hz
-        if cutoff <= 0:
-            return np.empty(0)
-        tau = 1 / (math.pi * 2 * cutoff)
-        return np.minimum((_LEVELS + 20) / 275.0 * (seconds / tau), 1.0)
-
-    def _leak(self, seconds: float) -> None:
-        rate, jitter = self.settings.leak_rate_hz, self.settings.leak_jitter
-        if rate == 0:
-            return
-        amount = np.float32(seconds) * np.float32(rate)
-        if not jitter:
-            self._base = self._base - amount * self._spread * self._positive
-            return
-        from neuroemo.events.pixel.kernel import leak
-
-        # Only the sum over frames matters: a uniform number of the same variance does as well as a normal one.
-        width = np.float32(jitter * math.sqrt(12))
-        leak(self._base, self._positive, self._spread, amount, width, int(self._random.integers(2**32)))
-
-    def _signal(self, gray: npt.NDArray[np.uint8], slow: npt.NDArray[np.float64], time_us: int) -> Events:
-        from neuroemo.events.pixel.kernel import advance, in_order, send
-
-        light, before = self._light, self._before
-        thresholds = (self._positive, self._negative)
-        found, total, most = advance(
-            gray, self._table, slow, light, before, self._base, *thresholds, self._active, self._counts
-        )
-        active, counts = self._active[:found], self._counts
-        length = time_us - self._time_us
-        times = np.empty(total, dtype=np.int32)
-        pixels, polarity = np.empty(total, dtype=np.int32), np.empty(total, dtype=np.bool_)
-        slots = self._slots(most, time_us)
-        refractory = self._refractory(most, length)
-        sent = send(
-            active, counts, light, before, self._base, self._positive, self._negative, self._last, refractory, slots,
-            float(self._time_us), float(length), times, pixels, polarity,
-        )  # fmt: skip
-        events = np.empty(sent, dtype=EVENT_DTYPE)
-        stamps = np.rint(slots.astype(np.float64) * 1e6).astype(np.int64)
-        bins = np.empty((slots.size or length + 1) + 1, dtype=np.int32)
-        in_order(times[:sent], pixels[:sent], polarity[:sent], self.shape[1], stamps, self._time_us, bins, events)
-        return events
-
-    def _slots(self, most: int, time_us: int) -> npt.NDArray[np.float32]:
-        if self.settings.timing == "linear":
-            return np.empty(0, dtype=np.float32)
-        start, stop, slots = self._time_us * 1e-6, time_us * 1e-6, max(most, 1)
-        first, last = np.float32(start + (stop - start) / slots), np.float32(stop)
-        if slots == 1:
-            return np.array([first])
-        # Single precision from both ends, each with one rounding, as torch spaces numbers and v2e its slots.
-        step = np.float64((last - first) / np.float32(slots - 1))
-        count = np.arange(slots)
-        times = np.where(count < slots // 2, first + step * count, last - step * (slots - 1 - count))
-        return times.astype(np.float32)
-
-    def _refractory(self, most: int, length_us: int) -> np.float32:
-        """Return the refractory period in seconds; v2e drops it where slots are further apart anyway."""
-        period = self.settings.refractory_us
-        if self.settings.timing == "slots" and not period > length_us / max(most, 1):
-            return np.float32(0)
-        return np.float32(period * 1e-6)
-
-    def _shot_noise(self, gray: npt.NDArray[np.uint8], time_us: int) -> Events | None:
-        """Draw the noise of one frame where it falls: how many events, then where, then by brightness."""
-        if self.settings.shot_noise_rate_hz == 0:
-            return None
-        pieces = []
-        for polarity, rates in zip((True, False), self._noise_rates(time_us - self._time_us), strict=True):
-            number = self._random.poisson(rates[-1])
-            pixels = np.searchsorted(rates, self._random.random(number) * rates[-1], side="right")
-            # A quarter of the rate is left at white (v2e: SHOT_NOISE_INTEN_FACTOR).
-            kept = self._random.random(number) < 1 - 0.75 * (gray[pixels] + 20.0) / 275.0
-            fired = np.unique(pixels[kept])  # one event of each kind per pixel and frame, as in v2e
-            events = np.empty(fired.size, dtype=EVENT_DTYPE)
-            events["t"], events["p"] = time_us, polarity
-            events["y"], events["x"] = np.divmod(fired, self.shape[1])
-            if self._light is not None:
-                self._base[fired] = self._light[fired]
-            pieces.append(events)
-        return np.concatenate(pieces)
-
-    def _noise_rates(self, length_us: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the summed rates of noise in the dark over pixels, ON and OFF, for a frame of this length.
-
-        A pixel of threshold c fires with probability p = rate / 2 * dt * nominal / c; events that come at the rate
-        -ln(1 - p) hit it at least once with just that probability.
-        """
-        if self._noise is None or self._noise[0] != length_us:
-            settings = self.settings
-            chances = (
-                settings.shot_noise_rate_hz / 2 * length_us * 1e-6 * nominal / threshold
-                for threshold, nominal in (
-                    (self._positive, settings.positive_threshold),
-                    (self._negative, settings.negative_threshold),
-                )
-            )
-            on, off = (np.cumsum(-np.log1p(-np.minimum(chance, 0.999))) for chance in chances)
-            self._noise = (length_us, on, off)
-        return self._noise[1], self._noise[2]
 
 
 def simulate_pixels(
