@@ -6,19 +6,10 @@ import argparse
 from pathlib import Path
 
 from neuroemo.deployment.options import positive
+from neuroemo.events.options import METHODS, SLOW_MOTION, readings, sensor
 
 NAMES = ("folder", "faces", "mosi", "afew-va", "nefer")
 MODELS = ("framediff", "pixel", "recorded")
-
-
-def sensor(text: str) -> tuple[int, int]:
-    """Read width and height of a camera.
-
-    >>> sensor("346,260")
-    (346, 260)
-    """
-    width, height = (positive(part) for part in text.split(","))
-    return width, height
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +21,14 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=128, help="height and width in pixels (default 128)")
     parser.add_argument("--steps", type=int, default=68, help="time steps (default 68)")
     parser.add_argument("--sens", type=float, help="framediff: least change of gray that makes an event (0.001)")
+    parser.add_argument("--fps", type=float, help="bring videos to one frame rate, by nearest frame (default: as is)")
     parser.add_argument(
         "--first-frame", choices=("float", "spikes"), help="gray first frame, or events (default float)"
     )
+    readings(parser, "framediff: ")
     parser.add_argument("--preset", choices=("clean", "noisy"), help="pixel: the camera (default clean)")
     parser.add_argument("--noise-seed", type=int, help="pixel: seed of the camera's noise (default 0)")
+    parser.add_argument("--slow-motion", choices=METHODS, help=f"pixel: {SLOW_MOTION}")
     parser.add_argument("--step-us", type=int, help="recorded: length of one step in microseconds")
     parser.add_argument("--sensor", type=sensor, metavar="W,H", help="recorded: pixels, where the files do not say")
     parser.add_argument("--fold", type=int, help="which fold is the test, for a data set that comes in folds")

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.console import Console
 
 if TYPE_CHECKING:
+    from neuroemo.datasets.catalogue import Listed
     from neuroemo.datasets.clip_settings import ClipSettings
     from neuroemo.datasets.prepare import Prepared
+
+TRAIN_BATCH, TRAIN_EPOCHS = 8, 12
+"""The defaults of ``neuroemo train``."""
+
+LEAST_UPDATES = 60
+"""Updates of the weights that were enough for the small network; after 12 layers were silent, after 24 nothing held."""
 
 
 def prepare(args: Namespace, console: Console) -> int:
     """Convert a data set into a store."""
     from neuroemo.datasets.catalogue import list_dataset, read_options
+    from neuroemo.datasets.clip_density import bit_warnings
+    from neuroemo.datasets.clip_warnings import declared_rates, few_clips, rate_warnings, short_clips
     from neuroemo.datasets.prepare import prepare_clips
     from neuroemo.datasets.store import ClipStore
 
@@ -34,7 +44,10 @@ def prepare(args: Namespace, console: Console) -> int:
             workers=args.workers or 2,
             progress=lambda done, total: listing(done, total, ""),
         )
-    for finding in listed.findings:
+        rates = declared_rates(listed.entries, lambda done, total: listing(done, total, "frame rates"))
+    settings, chosen = _with_density(args, console, listed, settings)
+    findings = [*listed.findings, *rate_warnings(rates, settings), *bit_warnings(settings)]
+    for finding in findings:
         console.say(f"neuroemo: {finding}")
     with console.progress(f"prepare {args.name}") as progress:
         made = prepare_clips(
@@ -47,15 +60,41 @@ def prepare(args: Namespace, console: Console) -> int:
             force=args.force,
             progress=lambda done, total: progress(done, total, ""),
         )
+    noticed = [*short_clips(made.manifest.clips, settings), *few_clips(made.manifest.clips)]
+    for finding in noticed:
+        console.say(f"neuroemo: {finding}")
     with ClipStore.open(made.path) as store:
         density = store.density()
     result = _told(made) | {
         "density": {"per_channel": density.per_channel, "any_polarity": density.any_polarity},
+        **({} if chosen is None else {"chosen_sens": chosen}),
         "seconds": round(time.monotonic() - started, 3),
-        "findings": [finding.to_dict() for finding in listed.findings],
+        "findings": [finding.to_dict() for finding in [*findings, *noticed]],
     }
     console.show(result, _text(made, result))
     return 0
+
+
+def _with_density(
+    args: Namespace, console: Console, listed: Listed, settings: ClipSettings
+) -> tuple[ClipSettings, dict[str, Any] | None]:
+    """Return the settings with the sensitivity that ``--density`` asks for, and what was chosen."""
+    from neuroemo.datasets.clip_density import sens_of_data_set
+    from neuroemo.events.framediff import FrameDiffSettings
+
+    if args.density is None or not isinstance(settings, FrameDiffSettings):
+        return settings, None
+    with console.progress("weigh sensitivities") as progress:
+        made = sens_of_data_set(
+            listed,
+            settings,
+            args.density,
+            workers=args.workers or 2,
+            scheduler=args.scheduler,
+            progress=lambda done, total: progress(done, total, ""),
+        )
+    chosen = made.told(args.density)
+    return replace(settings, sens=made.choice.sens), chosen
 
 
 def _told(made: Prepared) -> dict[str, Any]:
@@ -85,13 +124,31 @@ def _text(made: Prepared, result: dict[str, Any]) -> str:
     else:
         kept = f"; {made.resumed} of them from an earlier run" if made.resumed else ""
     lines = [f"{made.path}: {result['clips']} clip(s), {megabytes:.1f} MB{kept}"]
+    if "chosen_sens" in result:
+        from neuroemo.datasets.clip_density import chosen_text
+
+        lines.append(chosen_text(result["chosen_sens"]))
     lines.append(
         f"{result['density']['per_channel']:.2%} of positions carry an event "
         f"({result['density']['any_polarity']:.2%} of pixels)"
     )
     for row in result["skipped"]:
         lines.append(f"skipped {row['name']}: {'; '.join(row['findings'])}")
-    return "\n".join([*lines, f"next: neuroemo train --data {made.path} -o runs/mine"])
+    size = result["settings"]["size"]
+    model = f" --model 0.4snn@{size}" if size in (32, 48) else ""
+    more = _more_epochs(sum(row.split == "train" for row in made.manifest.clips))
+    return "\n".join([*lines, f"next: neuroemo train --data {made.path}{model}{more} -o runs/mine"])
+
+
+def _more_epochs(clips: int) -> str:
+    """Return the option that gives a small set as many updates of the weights as make all layers fire.
+
+    >>> _more_epochs(36), _more_epochs(8)
+    ('', ' --epochs 60')
+    """
+    batches = max(1, -(-clips // TRAIN_BATCH))
+    epochs = -(-LEAST_UPDATES // batches)
+    return f" --epochs {epochs}" if epochs > TRAIN_EPOCHS else ""
 
 
 def clip_settings(args: Namespace) -> ClipSettings:
@@ -100,34 +157,54 @@ def clip_settings(args: Namespace) -> ClipSettings:
     Options that were not given are None and take the model's default.
     """
     from neuroemo.datasets.clip_settings import PixelClipSettings, RecordedClipSettings
+    from neuroemo.events.difference import smallest_sens
     from neuroemo.events.framediff import FrameDiffSettings
     from neuroemo.events.pixel.settings import preset
+    from neuroemo.events.upsample import UpsampleSettings
 
-    own = {"framediff": ("sens", "first_frame"), "pixel": ("preset", "noise_seed", "first_frame")}
-    allowed = (*own.get(args.model, ("step_us", "sensor")),)
-    given = {
-        name: getattr(args, name)
-        for name in ("sens", "first_frame", "preset", "noise_seed", "step_us", "sensor")
-        if getattr(args, name) is not None
-    }
-    findings = [
-        Finding("E869", "error", f"--{name.replace('_', '-')}", f"means nothing with --model {args.model}")
-        for name in given
-        if name not in allowed
-    ]
-    if args.model == "recorded" and "step_us" not in given:
-        fix = "give the length of one step, e.g. --step-us 20000"
-        findings.append(Finding("E869", "error", "--step-us", "is missing with --model recorded", fix=fix))
-    if findings:
-        raise InputError(findings)
+    given = _own_options(args)
     shape: dict[str, Any] = {"size": args.size, "steps": args.steps}
     if args.model == "framediff":
+        if given.pop("density", None) is not None:
+            given["sens"] = smallest_sens(given.get("intensity", "linear"))  # until it is chosen
         return FrameDiffSettings(**shape, **given)
     if args.model == "recorded":
         return RecordedClipSettings(**shape, **given)
     seed = given.pop("noise_seed", 0)
     camera = preset(given.pop("preset", "clean"), seed=seed)
-    return PixelClipSettings(**shape, **given, pixel=camera)
+    between = UpsampleSettings(method=given.pop("slow_motion", "dis"))
+    return PixelClipSettings(**shape, **given, pixel=camera, slow_motion=between)
+
+
+OWN = {
+    "framediff": ("sens", "density", "first_frame", "fps", "intensity", "reference", "events_per_step"),
+    "pixel": ("preset", "noise_seed", "slow_motion", "first_frame", "fps"),
+    "recorded": ("step_us", "sensor"),
+}
+"""The options of each model; ``--size`` and ``--steps`` belong to all."""
+
+
+def _own_options(args: Namespace) -> dict[str, Any]:
+    """Return the options given, if they are those of the model and fit each other."""
+    every = dict.fromkeys(name for names in OWN.values() for name in names)
+    given = {name: getattr(args, name) for name in every if getattr(args, name) is not None}
+    findings = [
+        Finding("E869", "error", f"--{name.replace('_', '-')}", f"means nothing with --model {args.model}")
+        for name in given
+        if name not in OWN[args.model]
+    ]
+    if args.model == "recorded" and "step_us" not in given:
+        fix = "give the length of one step, e.g. --step-us 20000"
+        findings.append(Finding("E869", "error", "--step-us", "is missing with --model recorded", fix=fix))
+    if "density" in given and not 0.0 < args.density <= 1.0:
+        fix = "give a share of pixels, e.g. 0.1079"
+        findings.append(Finding("E869", "error", "--density", repr(args.density), "above 0, at most 1", fix=fix))
+    if "density" in given and "sens" in given:
+        fix = "--density chooses it: leave one of them out"
+        findings.append(Finding("E869", "error", "--sens", "means nothing with --density", fix=fix))
+    if findings:
+        raise InputError(findings)
+    return given
 
 
 def _check_workers(args: Namespace) -> None:

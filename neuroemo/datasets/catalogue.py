@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw_targets.finding import Finding, InputError
-from neuroemo.datasets.clip_settings import ClipSettings, RecordedClipSettings
+from neuroemo.datasets.clip_settings import ClipSettings, RecordedClipSettings, model_of
 from neuroemo.datasets.entry import DatasetEntry
 from neuroemo.events.video import FPS_RANGE
 
@@ -72,11 +72,11 @@ def list_dataset(
     """
     given = dict(options or {})
     if name == "folder":
-        found = _folder(root, given)
+        found = _folder(root, settings, given)
     elif name == "faces":
         found = _faces(root, settings, given, workers, progress)
     elif name in SCANNERS:
-        found = _scanned(name, root, given, skip_broken)
+        found = _scanned(name, root, settings, given, skip_broken)
     else:
         raise InputError(Finding("E860", "error", name, "no such data set", ", ".join(NAMES)))
     return replace(found, entries=with_fold(found.entries, fold), options=dict(found.options) | _fold_option(fold))
@@ -124,7 +124,7 @@ def _check_options(name: str, given: Mapping[str, Any], known: list[str]) -> Non
         raise InputError(findings)
 
 
-def _scanned(name: str, root: Path, given: dict[str, Any], skip_broken: bool) -> Listed:
+def _scanned(name: str, root: Path, settings: ClipSettings, given: dict[str, Any], skip_broken: bool) -> Listed:
     module, function = SCANNERS[name]
     scan = getattr(importlib.import_module(module), function)
     own = [item.name for item in inspect.signature(scan).parameters.values() if item.name != "root"]
@@ -132,9 +132,14 @@ def _scanned(name: str, root: Path, given: dict[str, Any], skip_broken: bool) ->
     _check_options(name, given, [*known, "fps"])
     options = DEFAULTS.get(name, {}) | given
     _check_fps(options.get("fps"))
+    _check_camera(name, settings, options)
     chosen = {key: value for key, value in options.items() if key != "fps" or "fps" in own}
     data = scan(root, **chosen, **{skip: skip_broken for skip in _SKIPS if skip in own})
     entries = tuple(data.entries)
+    if name == "nefer" and isinstance(settings, RecordedClipSettings) and settings.sensor is None:
+        from neuroemo.datasets.nefer_sensor import check_sensor_sizes
+
+        check_sensor_sizes(entries)
     return Listed(name, entries, _classes(entries), options, findings=tuple(data.findings))
 
 
@@ -142,6 +147,45 @@ def _check_fps(fps: object) -> None:
     low, high = FPS_RANGE
     if fps is not None and (isinstance(fps, bool) or not isinstance(fps, (int, float)) or not low <= fps <= high):
         raise InputError(Finding("E860", "error", "--option fps", repr(fps), f"{low:g}..{high:g} frames per second"))
+
+
+def _recordings(name: str, options: Mapping[str, Any]) -> str:
+    """Return what the recordings of a data set are: videos, pictures, events, codes, or "" for an unknown choice."""
+    if name != "nefer":
+        return "pictures" if name == "afew-va" else "videos"
+    kinds = {"event_raw": "events", "event_frames": "codes", "rgb_frames": "pictures"}
+    return kinds.get(str(options.get("recording", "event_raw")), "")
+
+
+def _check_camera(name: str, settings: ClipSettings, options: Mapping[str, Any]) -> None:
+    """Refuse a camera model, or a frame rate, that makes no sense for what the data set holds."""
+    kind, model = _recordings(name, options), model_of(settings)
+    findings = []
+    if kind == "codes":
+        found = f"recording=event_frames with --model {model}: its pictures are binary codes of events, not gray"
+        fix = (
+            "--option recording=event_raw --model recorded --step-us N for the events, or "
+            "--option recording=rgb_frames --option fps=N --model framediff (or pixel) for the film"
+        )
+        findings.append(Finding("E866", "error", name, found, fix=fix))
+    elif kind == "events" and model != "recorded":
+        fix = "--model recorded --step-us N"
+        if name == "nefer":
+            fix += ", or --option recording=rgb_frames --option fps=N for the film"
+        findings.append(Finding("E866", "error", name, f"recorded events with --model {model}", fix=fix))
+    elif kind in ("videos", "pictures") and model == "recorded":
+        fix = "--model framediff or pixel"
+        if name == "nefer":
+            fix += ", or --option recording=event_raw"
+        findings.append(Finding("E866", "error", name, f"{kind} with --model recorded", fix=fix))
+    if kind == "pictures" and options.get("fps") is None:
+        fix = "--option fps=N, in frames per second"
+        findings.append(Finding("E866", "error", name, "folders of pictures have no frame rate", fix=fix))
+    if kind in ("videos", "events") and options.get("fps") is not None:
+        found = f"means nothing to {kind}, which state their own times"
+        findings.append(Finding("E866", "error", "--option fps", found, fix="leave it out"))
+    if findings:
+        raise InputError(findings)
 
 
 def _classes(entries: tuple[DatasetEntry, ...]) -> tuple[str, ...]:
@@ -153,10 +197,11 @@ def label_of(entry: DatasetEntry) -> str:
     return UNLABELLED if entry.label is None else entry.label
 
 
-def _folder(root: Path, given: dict[str, Any]) -> Listed:
+def _folder(root: Path, settings: ClipSettings, given: dict[str, Any]) -> Listed:
     from neuroemo.datasets.folder import scan_folder
 
     _check_options("folder", given, ["seed"])
+    _check_camera("folder", settings, given)
     scan = scan_folder(root, **given)
     entries = tuple(DatasetEntry(e.name, e.path, e.label, None, e.subject, e.split) for e in scan.entries)
     return Listed("folder", entries, scan.classes, given, findings=scan.findings)

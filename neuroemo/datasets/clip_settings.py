@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.events.framediff import SIZE_RANGE, STEP_RANGE, FrameDiffSettings
 from neuroemo.events.pixel.settings import PixelSettings
+from neuroemo.events.rate import rate_findings
+from neuroemo.events.upsample import SMALLEST_SIDE, UpsampleSettings
 
 MODELS = ("framediff", "pixel", "recorded")
 STEP_US_RANGE = (1, 10_000_000)
@@ -23,7 +25,9 @@ class PixelClipSettings:
 
     A bit is 1 where the pixel sent at least one event of that polarity within the step. ``size``, ``steps`` and
     ``first_frame`` as in ``FrameDiffSettings``; ``pixel`` is the camera, which sees frames already resized to
-    ``size``. Every clip draws noise of its own, see ``clip_seed``.
+    ``size``. Every clip draws noise of its own, see ``clip_seed``. ``fps`` brings videos to one frame rate first.
+    ``slow_motion`` puts frames between the frames before the camera sees them (None: it sees the video as it is); a
+    step then holds the events of all of them between frames n - 1 and n.
 
     Raises ``InputError`` with one finding per value out of range.
     """
@@ -32,13 +36,18 @@ class PixelClipSettings:
     steps: int = 68
     first_frame: Literal["float", "spikes"] = "float"
     pixel: PixelSettings = field(default_factory=PixelSettings)
+    fps: float | None = None
+    slow_motion: UpsampleSettings | None = None
 
     def __post_init__(self) -> None:
         """Check every field and report all that is wrong at once."""
         findings = _shape_findings(self.size, self.steps)
         if self.first_frame not in ("float", "spikes"):
             findings.append(Finding("E867", "error", "first_frame", repr(self.first_frame), "'float' or 'spikes'"))
-        _raise(findings)
+        findings += rate_findings(self.fps)
+        _raise(findings + _slow_motion_findings(self.slow_motion, self.size))
+        if self.slow_motion is not None and self.slow_motion.method == "none":
+            object.__setattr__(self, "slow_motion", None)  # one way to say it, so that equal settings are equal
 
     @property
     def frames_needed(self) -> int:
@@ -52,7 +61,9 @@ class PixelClipSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a JSON-ready dictionary."""
         own = {"size": self.size, "steps": self.steps, "first_frame": self.first_frame}
-        return {"model": "pixel", **own, "pixel": self.pixel.to_dict()}
+        rate = {} if self.fps is None else {"fps": self.fps}
+        between = {} if self.slow_motion is None else {"slow_motion": asdict(self.slow_motion)}
+        return {"model": "pixel", **own, **rate, **between, "pixel": self.pixel.to_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +134,22 @@ def settings_from_dict(told: dict[str, Any]) -> ClipSettings:
         return RecordedClipSettings(**own | {"sensor": tuple(sensor) if isinstance(sensor, list) else sensor})
     if model == "pixel":
         names = {item.name for item in fields(PixelClipSettings)}
-        own = _known(given, names, names)
+        own = _known(given, names, names - {"fps", "slow_motion"})
         inner = {item.name for item in fields(PixelSettings)}
         if not isinstance(own["pixel"], dict):
             raise InputError(Finding("E867", "error", "pixel", repr(own["pixel"]), "an object"))
-        return PixelClipSettings(**own | {"pixel": PixelSettings(**_known(own["pixel"], inner, inner))})
+        made = {"pixel": PixelSettings(**_known(own["pixel"], inner, inner))}
+        return PixelClipSettings(**own | made | {"slow_motion": _slow_motion(own.get("slow_motion"))})
     raise InputError(Finding("E867", "error", "model", repr(model), ", ".join(MODELS)))
+
+
+def _slow_motion(told: object) -> UpsampleSettings | None:
+    if told is None:
+        return None
+    if not isinstance(told, dict):
+        raise InputError(Finding("E867", "error", "slow_motion", repr(told), "an object, or none"))
+    names = {item.name for item in fields(UpsampleSettings)}
+    return UpsampleSettings(**_known(told, names, names))
 
 
 def clip_seed(seed: int, name: str) -> int:
@@ -160,6 +181,20 @@ def _shape_findings(size: object, steps: object) -> list[Finding]:
         for name, value, (low, high) in (("size", size, SIZE_RANGE), ("steps", steps, STEP_RANGE))
         if not _integer_within(value, low, high)
     ]
+
+
+def _slow_motion_findings(slow_motion: object, size: object) -> list[Finding]:
+    if slow_motion is None:
+        return []
+    if not isinstance(slow_motion, UpsampleSettings) or not isinstance(slow_motion.method, str):
+        limit = "UpsampleSettings with method none, linear or dis, or None"
+        fix = "a store names its settings, and a function has no name: simulate with pixel_events instead"
+        return [Finding("E867", "error", "slow_motion", repr(slow_motion), limit, fix=fix)]
+    flow = slow_motion.method == "dis" or (slow_motion.method == "linear" and slow_motion.factor == "flow")
+    if flow and isinstance(size, int) and size < SMALLEST_SIDE:
+        found, limit = f"{size} pixels with slow motion", f"at least {SMALLEST_SIDE} for optical flow"
+        return [Finding("E867", "error", "size", found, limit, fix="--slow-motion none, or a larger --size")]
+    return []
 
 
 def _integer_within(value: object, low: int, high: int) -> bool:

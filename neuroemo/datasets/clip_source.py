@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,12 @@ from neuroemo.datasets.clip_settings import (
     for_clip,
     model_of,
 )
+from neuroemo.datasets.entry import DatasetEntry
 from neuroemo.datasets.folder_content import VIDEO_SUFFIXES
 from neuroemo.datasets.store_file import pack_clip
 from neuroemo.events.clip import Clip
 from neuroemo.events.framediff import GRAY_LEVELS, FrameDiffSettings, frame_difference
+from neuroemo.events.rate import at_rate, read_at_rate
 
 Kind = Literal["video", "images", "events"]
 Gray = npt.NDArray[np.uint8]
@@ -44,6 +46,12 @@ class ClipSource:
     path: str
     span_s: tuple[float, float] | None = None
     image_fps: float | None = None
+
+
+def source_of(entry: DatasetEntry, options: Mapping[str, Any]) -> ClipSource:
+    """Return where the clip of an entry comes from; ``options`` are those that its data set was scanned with."""
+    fps = options.get("fps") if entry.path.is_dir() else None
+    return ClipSource(entry.name, str(entry.path), entry.span_s, None if fps is None else float(fps))
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -88,7 +96,7 @@ def make_clip(source: ClipSource, settings: ClipSettings) -> PackedClip:
     try:
         if isinstance(settings, RecordedClipSettings):
             return _recorded(source, settings)
-        frames, times_us, fps = _frames(source, settings.size, settings.frames_needed)
+        frames, times_us, fps = _frames(source, settings)
         if isinstance(settings, FrameDiffSettings):
             return pack_clip(frame_difference(frames, settings, fps=fps), frames[: settings.frames_needed])
         return pack_clip(pixel_clip(frames, times_us, settings, source.name, fps), frames)
@@ -107,16 +115,24 @@ def pixel_clip(
 ) -> Clip:
     """Return the clip of the simulated camera; frames uint8 ``[F, size, size]`` at ``times_us`` int64 ``[F]``.
 
+    With slow motion the camera also sees the frames between, one at a time; their events belong to the step that
+    ends with the next given frame.
+
     Raises ``InputError`` as the simulator does.
     """
     from neuroemo.events.pixel.simulator import PixelSimulator
+    from neuroemo.events.upsample import Upsampler, UpsampleSettings
 
     start = 1 if settings.first_frame == "float" else 0
     spikes = np.zeros((settings.steps, 2, settings.size, settings.size), np.uint8)
     simulator = PixelSimulator(for_clip(settings, name), settings.size, settings.size)
     used = frames[: settings.frames_needed]
-    for number, (frame, time_us) in enumerate(zip(used, times_us.tolist(), strict=False)):
+    times = np.asarray(times_us)[: len(used)]
+    upsampler = Upsampler(settings.slow_motion or UpsampleSettings(method="none"))
+    number = 0
+    for frame, time_us in upsampler.feed(used, times):
         events = simulator.feed(frame, time_us)
+        number += int(time_us > times[number])
         if number:
             spikes[number - 1 + start, np.where(events["p"], 0, 1), events["y"], events["x"]] = 1
     first = used[0].astype(np.float32) / np.float32(GRAY_LEVELS) if start else None
@@ -150,48 +166,68 @@ def _recorded(source: ClipSource, settings: RecordedClipSettings) -> PackedClip:
     return pack_clip(bin_events(opened.events, opened.sensor_size, settings), black)
 
 
-def _frames(source: ClipSource, size: int, count: int) -> tuple[Gray, npt.NDArray[np.int64], float]:
-    """Return up to ``count`` gray frames, their times in microseconds, and the frame rate."""
-    path = Path(source.path)
+def read_frames(source: ClipSource, settings: FrameDiffSettings) -> Gray:
+    """Return the gray frames of a clip, uint8 ``[F, size, size]``; raises ``InputError`` as ``make_clip`` does."""
+    try:
+        return _frames(source, settings)[0]
+    except InputError as error:
+        raise InputError([_named(finding, source) for finding in error.findings]) from error
+
+
+def _frames(
+    source: ClipSource, settings: FrameDiffSettings | PixelClipSettings
+) -> tuple[Gray, npt.NDArray[np.int64], float]:
+    """Return the gray frames that fill the steps, their times in microseconds, and the frame rate."""
+    path, size, count = Path(source.path), settings.size, settings.frames_needed
     if kind_of(path) == "images":
         from neuroemo.datasets.image_frames import list_frames, raise_all, stream_images
 
         pictures, findings = list_frames(path)
         raise_all(findings, path)
-        chunks = stream_images(pictures, fps=float(source.image_fps or 0), size=size, max_frames=_limit(source, count))
-        return _gathered(chunks, source, count)
-    if source.span_s is None:
-        from neuroemo.events.video import read_gray
-
-        video = read_gray(path, size=size, max_frames=count)
+        limit = count if source.span_s is None and settings.fps is None else None
+        chunks = stream_images(pictures, fps=float(source.image_fps or 0), size=size, max_frames=limit)
+        return _gathered(chunks, source, count, settings.fps)
+    if source.span_s is None and (isinstance(settings, FrameDiffSettings) or settings.fps is not None):
+        video = read_at_rate(path, size=size, max_frames=count, fps=settings.fps)
         times = np.rint(np.arange(len(video.frames)) * (1e6 / video.fps)).astype(np.int64)
         return video.frames, times, video.fps
     from neuroemo.events.stream import stream_frames
 
-    return _gathered(stream_frames(path, size=size), source, count)
+    # The pixel model sees each frame at the time that the file states, as for a single video.
+    limit = count if source.span_s is None else None
+    return _gathered(stream_frames(path, size=size, max_frames=limit), source, count, settings.fps)
 
 
-def _limit(source: ClipSource, count: int) -> int | None:
-    return count if source.span_s is None else None
+def _gathered(
+    chunks: Iterable[Any], source: ClipSource, count: int, fps: float | None
+) -> tuple[Gray, npt.NDArray[np.int64], float]:
+    """Return the first ``count`` frames whose time lies in the segment [start, end), brought to ``fps`` if it is given.
 
-
-def _gathered(chunks: Iterable[Any], source: ClipSource, count: int) -> tuple[Gray, npt.NDArray[np.int64], float]:
-    """Return the first ``count`` frames whose time lies in the segment [start, end)."""
+    The first frame in the segment is the first frame of the clip.
+    """
     low, high = source.span_s or (-np.inf, np.inf)
     frames: list[Gray] = []
     times: list[int] = []
-    fps = 0.0
-    for frame, time_us, rate in _single_frames(chunks):
-        if time_us >= high * 1e6 or len(frames) == count:
+    declared = 0.0
+
+    def within() -> Iterator[tuple[Gray, int]]:
+        nonlocal declared
+        for frame, time_us, rate in _single_frames(chunks):
+            declared = rate
+            if time_us >= high * 1e6:
+                return
+            if time_us >= low * 1e6:
+                yield frame, time_us
+
+    for frame, time_us in within() if fps is None else at_rate(within(), fps):
+        if len(frames) == count:
             break
-        if time_us >= low * 1e6:
-            frames.append(frame)
-            times.append(time_us)
-            fps = rate
+        frames.append(frame)
+        times.append(time_us)
     if len(frames) < 2:
         found = f"{len(frames)} frame(s)" + ("" if source.span_s is None else f" from {low:g} s to {high:g} s")
         raise InputError(Finding("E864", "error", source.name, found, "at least 2 frames"))
-    return np.stack(frames), np.array(times, np.int64), fps
+    return np.stack(frames), np.array(times, np.int64), declared if fps is None else float(fps)
 
 
 def _single_frames(chunks: Iterable[Any]) -> Iterator[tuple[Gray, int, float]]:

@@ -65,13 +65,16 @@ def scan_folder(root: str | Path, *, seed: int = 0, require_classes: bool = True
     warning, as are empty videos and copies.
 
     Without ``require_classes`` the folder is to be answered, not learnt from: one class or one clip will do,
-    videos that lie in ``root`` itself are taken as "unlabelled", and without ``labels.csv`` all are test clips.
+    videos that lie in ``root`` itself are taken as "unlabelled", and without ``labels.csv`` all are test clips;
+    ``root`` may be a single video, too.
 
     Raises ``InputError``, with everything wrong at once: no folder, no videos, a class with fewer than 3
     clips (copies count once), a single class (with ``require_classes``), a file that may not be read, one video
     in two classes or splits (the same bytes), or a ``labels.csv`` that does not fit the folder.
     """
     folder = Path(root)
+    if not require_classes and folder.is_file() and is_visible_video(folder):
+        return _single_video(folder)
     if not folder.is_dir():
         fix = _LAYOUT if folder.exists() else "check the path"
         raise InputError(Finding("E730", "error", str(folder), "not a folder", fix=fix))
@@ -131,6 +134,12 @@ def _find_unlabelled(folder: Path) -> Iterator[tuple[str, str, Path]]:
     for path in sorted(folder.iterdir()):
         if is_visible_video(path) and path.is_file():
             yield path.name, UNLABELLED, path
+
+
+def _single_video(path: Path) -> VideoFolder:
+    if errors := unreadable_files([(path.name, path)]):
+        raise InputError(errors)
+    return VideoFolder(path.parent, (VideoEntry(path, path.name, UNLABELLED, "", "test"),), (UNLABELLED,))
 
 
 def _class_findings(folder: Path, found: list[tuple[str, str, Path]], first_of: Mapping[str, str]) -> list[Finding]:

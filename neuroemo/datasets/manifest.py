@@ -107,10 +107,16 @@ def read_manifest(text: bytes, path: Path) -> Manifest:
     skipped = tuple(_skipped_row(row, number, path) for number, row in enumerate(told["skipped"]))
     if not all(isinstance(text, str) for name in ("classes", "warnings") for text in told[name]):
         raise manifest_error(path, "classes or warnings are not texts")
+    for number, row in enumerate(rows):
+        if row.label not in told["classes"]:
+            raise manifest_error(path, f"clip {number}: label {row.label!r} is no class", ", ".join(told["classes"]))
     plain: dict[str, Any] = {name: told[name] for name in ("dataset", "options", "settings", "versions")}
     plain |= {name: tuple(told[name]) for name in ("classes", "warnings")}
     return Manifest(**plain, clips=rows, skipped=skipped)
 
+
+_LARGEST = 1e6
+"""Bound on steps and frames per second, far above what a store may have: infinity and NaN lie beyond it."""
 
 _ROW_KINDS: dict[str, tuple[type, ...]] = {
     "name": (str,),
@@ -134,8 +140,10 @@ def _clip_row(row: Any, number: int, path: Path) -> ClipRow:
         name for name, kinds in _ROW_KINDS.items() if not isinstance(row[name], kinds) or isinstance(row[name], bool)
     ]
     counts = row["events"] if "events" not in wrong else []
-    if len(counts) != 3 or not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
+    whole = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+    if len(counts) != 3 or not whole:
         wrong.append("events")
+    wrong += [name for name in ("valid_steps", "fps") if name not in wrong and not 0 < row[name] <= _LARGEST]
     if "sha256" not in wrong and (len(row["sha256"]) != 64 or not _HEX.issuperset(row["sha256"])):
         wrong.append("sha256")
     if wrong:

@@ -19,8 +19,7 @@ from hw_targets.finding import Finding, InputError
 from neuroemo.datasets.catalogue import Listed, entry_values, label_of
 from neuroemo.datasets.chunks import EncodedClip
 from neuroemo.datasets.clip_settings import ClipSettings, model_of
-from neuroemo.datasets.clip_source import ClipSource, source_digest, source_findings
-from neuroemo.datasets.entry import DatasetEntry
+from neuroemo.datasets.clip_source import ClipSource, source_digest, source_findings, source_of
 from neuroemo.datasets.folder import SPLITS
 from neuroemo.datasets.manifest import ClipRow, Manifest, SkippedRow, digest
 from neuroemo.datasets.parts import (
@@ -76,7 +75,7 @@ def prepare_clips(
     target = Path(out)
     if target.suffix not in SUFFIXES:
         raise InputError(Finding("E860", "error", str(target), f"suffix {target.suffix!r}", " ".join(SUFFIXES)))
-    sources = [_source(entry, listed) for entry in listed.entries]
+    sources = [source_of(entry, listed.options) for entry in listed.entries]
     _check_entries(listed, sources, settings)
     versions = library_versions(settings)
     jobs = [
@@ -101,11 +100,6 @@ def prepare_clips(
     return Prepared(target, manifest, resumed, reused=False)
 
 
-def _source(entry: DatasetEntry, listed: Listed) -> ClipSource:
-    fps = listed.options.get("fps") if entry.path.is_dir() else None
-    return ClipSource(entry.name, str(entry.path), entry.span_s, None if fps is None else float(fps))
-
-
 def _check_entries(listed: Listed, sources: list[ClipSource], settings: ClipSettings) -> None:
     """Refuse entries that cannot become clips, all at once."""
     findings = []
@@ -125,6 +119,10 @@ def _check_entries(listed: Listed, sources: list[ClipSource], settings: ClipSett
         if per_frame and model_of(settings) == "recorded":
             found = f"one label per frame ({', '.join(per_frame)}), and a recording of events has no frames"
             findings.append(Finding("E866", "error", entry.name, found, "one label for the whole clip"))
+        elif per_frame and getattr(settings, "fps", None) is not None:
+            found = f"one label per frame ({', '.join(per_frame)}), and --fps drops and repeats frames"
+            fix = "leave --fps out"
+            findings.append(Finding("E893", "error", entry.name, found, "one label for the whole clip", fix=fix))
     if len({tuple(sorted(entry.values or {})) for entry in listed.entries}) > 1:
         findings.append(Finding("E864", "error", listed.dataset, "some clips have other values than the rest"))
     if findings:

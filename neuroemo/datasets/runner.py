@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -33,13 +33,19 @@ DIED = _Died()
 
 
 def run_jobs(
-    function: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int = 2, scheduler: str | None = None
-) -> Iterator[tuple[int, Result | _Died]]:
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    workers: int = 2,
+    scheduler: str | None = None,
+    method: str | None = None,
+) -> Generator[tuple[int, Result | _Died], None, None]:
     """Yield (index, ``function(job)``) for every job once, in the order in which they finish.
 
     ``scheduler`` is the address of a Dask scheduler, e.g. ``tcp://host:8786``; without it ``workers`` processes
     of this machine do the work, and with ``workers=1`` this process itself, which a decoder that crashes takes
-    with it. The function must be importable, by name, where it runs.
+    with it. The function must be importable, by name, where it runs. ``method`` is how processes start; "spawn" for
+    a function that uses torch, whose thread pools do not survive a fork.
 
     Raises ``InputError`` when the scheduler cannot be reached, ``MissingDependencyError`` without Dask.
     """
@@ -49,30 +55,35 @@ def run_jobs(
         for index, job in enumerate(jobs):
             yield index, function(job)
     else:
-        yield from _run_here(function, jobs, workers)
+        yield from _run_here(function, jobs, workers, method or start_method())
 
 
 def _run_here(
-    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int
+    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, method: str
 ) -> Iterator[tuple[int, Result | _Died]]:
     """Run in processes; when one dies, those under way are tried again one by one, each in a process of its own."""
     waiting = list(range(len(jobs)))[::-1]
     while waiting:
         suspects: list[int] = []
-        yield from _run_pool(function, jobs, waiting, workers, suspects)
+        yield from _run_pool(function, jobs, waiting, workers, suspects, method)
         for index in suspects:
             alone = [index]
             doubly: list[int] = []
-            yield from _run_pool(function, jobs, alone, 1, doubly)
+            yield from _run_pool(function, jobs, alone, 1, doubly, method)
             for dead in doubly:
                 yield dead, DIED
 
 
 def _run_pool(
-    function: Callable[[Job], Result], jobs: Sequence[Job], waiting: list[int], workers: int, suspects: list[int]
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    waiting: list[int],
+    workers: int,
+    suspects: list[int],
+    method: str,
 ) -> Iterator[tuple[int, Result]]:
     """Empty ``waiting``; stop when a worker dies, with ``suspects`` those that were under way."""
-    context = multiprocessing.get_context(start_method())
+    context = multiprocessing.get_context(method)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
     under_way: dict[Future[Result], int] = {}
     try:

@@ -18,6 +18,7 @@ from hw_targets.finding import Finding, InputError
 from neuroemo.datasets.chunks import EncodedClip, MappedChunks, encode_clip
 from neuroemo.datasets.clip_settings import ClipSettings
 from neuroemo.datasets.folder import SPLITS, VideoFolder, scan_folder
+from neuroemo.datasets.folder_content import is_visible_video
 from neuroemo.datasets.folder_key import folder_key
 from neuroemo.datasets.pool import parallel_map
 from neuroemo.datasets.store_file import (
@@ -334,11 +335,11 @@ def _sound_clips(outcomes: Iterator[_Outcome], total: int, progress: Progress | 
 
 def _simulate(job: _Job) -> _Outcome:
     """Decode and simulate one video (runs in a worker process); a broken one gives its findings."""
-    from neuroemo.events.video import read_gray
+    from neuroemo.events.rate import read_at_rate
 
     path, name, settings = job
     try:
-        video = read_gray(path, size=settings.size, max_frames=settings.frames_needed)
+        video = read_at_rate(path, size=settings.size, max_frames=settings.frames_needed, fps=settings.fps)
         clip = frame_difference(video.frames, settings, fps=video.fps)
     except InputError as error:
         return tuple(
@@ -356,16 +357,16 @@ def open_clips(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> ClipStore:
-    """Open a store file, or a folder of videos by preparing it once.
+    """Open a store file, or a folder of videos (or a single video) by preparing it once.
 
-    A folder's store lies in ``cache_dir`` (default: ``<folder>/.neuroemo``) under a hash of names, sizes,
+    Their store lies in ``cache_dir`` (default: ``.neuroemo`` in the folder) under a hash of names, sizes,
     modification times, ``labels.csv`` and settings, and is used again until one of them changes.
 
     Raises ``InputError`` when ``settings`` are given and the store file was made with others, and whatever
     ``ClipStore.open`` and ``prepare_store`` raise.
     """
     source = Path(path)
-    if not source.is_dir():
+    if not source.is_dir() and not is_visible_video(source):
         store = ClipStore.open(source)
         if settings is not None and store.settings != settings:
             store.close()
@@ -377,10 +378,10 @@ def open_clips(
     wanted = settings or FrameDiffSettings()
     if not isinstance(wanted, FrameDiffSettings):
         fix = "prepare the folder with them first: neuroemo data prepare folder --help"
-        found = "a folder of videos for a network of other events than frame differences"
+        found = "videos for a network of other events than frame differences"
         raise InputError(Finding("E746", "error", str(source), found, json.dumps(wanted.to_dict()), fix=fix))
     folder = scan_folder(source, require_classes=False)
-    cache = Path(cache_dir) if cache_dir is not None else source / ".neuroemo"
+    cache = Path(cache_dir) if cache_dir is not None else (source if source.is_dir() else source.parent) / ".neuroemo"
     target = cache / f"clips-{folder_key(folder, wanted)}.h5"
     if target.is_file():
         try:

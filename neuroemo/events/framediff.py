@@ -6,8 +6,7 @@ other readings are options of ``DifferenceRule``.
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,20 +15,18 @@ import numpy.typing as npt
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.events.clip import Clip, EventDensity, density_from_counts
+from neuroemo.events.density import SensChoice, sens_for_density
 from neuroemo.events.difference import (
     GRAY_LEVELS,
-    LOG_UNITS,
     DifferenceRule,
     EventsPerStep,
-    FrameDifference,
     Intensity,
     Reference,
-    brightness_levels,
     rule_findings,
-    smallest_sens,
     threshold_level,
     write_all_steps,
 )
+from neuroemo.events.rate import rate_findings, read_at_rate
 
 __all__ = [
     "GRAY_LEVELS",
@@ -57,6 +54,7 @@ class FrameDiffSettings:
     sensitivity as a fraction of full scale in [0, 1). ``first_frame="float"`` keeps frame 0 as gray in
     step 0 (T frames are used); ``"spikes"`` makes every step a difference (T + 1 frames are used).
     ``intensity``, ``reference`` and ``events_per_step`` are the other readings of the text: see ``DifferenceRule``.
+    ``fps`` brings videos to one frame rate first (``at_rate``); None takes their frames as they are.
 
     Raises ``InputError`` with one finding per value out of range.
     """
@@ -68,6 +66,7 @@ class FrameDiffSettings:
     intensity: Intensity = "linear"
     reference: Reference = "previous"
     events_per_step: EventsPerStep = "one"
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         """Check every field and report all that is wrong at once."""
@@ -81,6 +80,7 @@ class FrameDiffSettings:
             found = repr(self.first_frame)
             findings.append(Finding("E713", "error", "first_frame", found, "'float' or 'spikes'"))
         findings += [finding for finding in rule if finding.code != "E712"]
+        findings += rate_findings(self.fps)
         if findings:
             raise InputError(findings)
 
@@ -99,7 +99,7 @@ class FrameDiffSettings:
         return DifferenceRule(self.sens, self.intensity, self.reference, self.events_per_step)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as a JSON-ready dictionary; the three readings are left out at their defaults.
+        """Return the settings as a JSON-ready dictionary; the readings and ``fps`` are left out at their defaults.
 
         So the settings of a file say the same whether or not its writer knew those options.
         """
@@ -121,7 +121,7 @@ class FrameDiffSettings:
         return cls(**values)
 
 
-_READINGS = {"intensity": "linear", "reference": "previous", "events_per_step": "one"}
+_READINGS = {"intensity": "linear", "reference": "previous", "events_per_step": "one", "fps": None}
 
 
 def _check_integer(code: str, name: str, value: object, bounds: tuple[int, int]) -> list[Finding]:
@@ -202,10 +202,8 @@ def _simulate(
 
 
 def video_to_clip(path: str | Path, settings: FrameDiffSettings) -> Clip:
-    """Decode a video file and return its clip; raises ``InputError`` as ``read_gray`` does."""
-    from neuroemo.events.video import read_gray
-
-    video = read_gray(path, size=settings.size, max_frames=settings.frames_needed)
+    """Decode a video file and return its clip; raises ``InputError`` as ``read_at_rate`` does."""
+    video = read_at_rate(path, size=settings.size, max_frames=settings.frames_needed, fps=settings.fps)
     return frame_difference(video.frames, settings, fps=video.fps)
 
 
@@ -218,98 +216,3 @@ def _check_frames(frames: npt.NDArray[np.uint8], size: int) -> None:
     if len(frames) < 2:
         fix = "a difference needs two frames"
         raise InputError(Finding("E714", "error", "frames", f"{len(frames)} frame(s)", "at least 2", fix=fix))
-
-
-@dataclass(frozen=True, slots=True)
-class SensChoice:
-    """A sensitivity and the event density that it gives on the frames it was chosen for."""
-
-    sens: float
-    density: EventDensity
-
-
-def sens_for_density(
-    frames: npt.NDArray[np.uint8],
-    wanted: float,
-    *,
-    rule: DifferenceRule | None = None,
-    counted: Literal["pixel", "channel"] = "pixel",
-) -> SensChoice:
-    """Return the sensitivity at which gray frames uint8 ``[F, H, W]`` have the event density nearest to ``wanted``.
-
-    ``counted="pixel"`` is the share of pixels with an event of any polarity, ``"channel"`` the share of nonzero inputs,
-    half of it. With the previous frame as reference every sensitivity that changes the events is weighed;
-    against the level of the last event, 255 are tried. Of equally near ones the smallest is returned. The
-    ``sens`` of ``rule`` (default: the paper's) is not used. A density above that of the smallest possible sensitivity
-    cannot be had: 8-bit frames that do not change send nothing.
-
-    >>> frames = np.zeros((2, 1, 4), np.uint8); frames[1, 0] = 0, 3, 5, 9
-    >>> choice = sens_for_density(frames, 0.5)
-    >>> round(choice.sens * 255), choice.density.any_polarity
-    (3, 0.5)
-
-    Raises:
-        InputError: frames of another shape or type, fewer than 2, or a density out of reach.
-    """
-    wrong_frames = not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 3
-    if wrong_frames or len(frames) < 2 or frames.size == 0:
-        found = f"{getattr(frames, 'dtype', type(frames).__name__)} {list(getattr(frames, 'shape', []))}"
-        raise InputError(Finding("E714", "error", "frames", found, "uint8 [F, H, W] with F of 2 or more"))
-    if counted not in ("pixel", "channel"):
-        raise InputError(Finding("E761", "error", "counted", repr(counted), "'pixel' or 'channel'"))
-    base = rule or DifferenceRule()
-    candidates, densities = _weigh(frames, base)
-    share = [d.any_polarity if counted == "pixel" else d.per_channel for d in densities]
-    if not 0.0 < wanted <= max(share):
-        limit = f"above 0, at most {max(share):.6g} at sens {candidates[int(np.argmax(share))]:.6g}"
-        fix = "these frames do not change more often" if wanted > 0 else "give a share, e.g. 0.1079"
-        raise InputError(Finding("E761", "error", "wanted density", repr(wanted), limit, fix=fix))
-    nearest = int(np.argmin(np.abs(np.array(share) - wanted)))
-    return SensChoice(candidates[nearest], densities[nearest])
-
-
-def _weigh(frames: npt.NDArray[np.uint8], rule: DifferenceRule) -> tuple[list[float], list[EventDensity]]:
-    """Return ascending sensitivities and the density that each gives."""
-    changes = np.zeros(256 * 256, dtype=np.int64)
-    for before, after in itertools.pairwise(frames):
-        changes += np.bincount(before.ravel() * np.uint16(256) + after.ravel(), minlength=256 * 256)
-    levels = brightness_levels(rule.intensity)
-    change = (levels[None, :] - levels[:, None]).ravel()
-    if rule.intensity == "linear":
-        candidates = np.arange(GRAY_LEVELS) / GRAY_LEVELS
-        steps = np.arange(GRAY_LEVELS, dtype=np.float64)
-    else:
-        seen = np.unique(np.abs(change[changes > 0]))
-        # Half a unit above a change, no rounding decides whether it is an event.
-        steps = np.append(0.0, seen[(seen > 0) & (seen < LOG_UNITS - 1)] + 0.5)
-        candidates = steps / LOG_UNITS
-    if rule.events_per_step == "several":
-        possible = candidates >= smallest_sens(rule.intensity)
-        candidates, steps = candidates[possible], steps[possible]
-    if rule.reference == "event":
-        return _try_all(frames, rule, candidates)
-    on, off = _beyond(change, changes, steps), _beyond(-change, changes, steps)
-    positions = int(changes.sum())
-    densities = [density_from_counts(int(a), int(b), positions) for a, b in zip(on, off, strict=True)]
-    return candidates.tolist(), densities
-
-
-def _beyond(
-    change: npt.NDArray[np.float64], weight: npt.NDArray[np.int64], steps: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
-    """Return how many changes are larger than each step."""
-    order = np.argsort(change, kind="stable")
-    below = np.concatenate([[0], np.cumsum(weight[order])])
-    return below[-1] - below[np.searchsorted(change[order], steps, side="right")]
-
-
-def _try_all(
-    frames: npt.NDArray[np.uint8], rule: DifferenceRule, candidates: npt.NDArray[np.float64]
-) -> tuple[list[float], list[EventDensity]]:
-    kept = candidates[np.unique(np.linspace(0, len(candidates) - 1, GRAY_LEVELS).astype(np.int64))]
-    densities = []
-    for sens in kept.tolist():
-        steps = FrameDifference(replace(rule, sens=sens), *frames.shape[1:]).steps(frames)
-        on, off = (int(np.count_nonzero(steps[:, channel])) for channel in (0, 1))
-        densities.append(density_from_counts(on, off, steps[:, 0].size))
-    return kept.tolist(), densities

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SENSOR = "sensor size in pixels, as 346,260"
+SENSOR = "sensor size in pixels, as 346,260 or 346x260"
+SLOW_MOTION = "frames put between frames first: none, a blend, or optical flow (default dis, where things move fast)"
+METHODS = ("none", "linear", "dis")
 
 
 def events(parser: argparse.ArgumentParser) -> None:
@@ -36,24 +38,39 @@ def _framediff(group: argparse._ArgumentGroup) -> None:
         choices=("float", "spikes"),
         help="keep the first frame as gray (default), or start with events",
     )
+    readings(group)
+
+
+def readings(group: argparse._ActionsContainer, of: str = "") -> None:
+    """Add the other readings of the paper's text; help begins with ``of``."""
+    group.add_argument(
+        "--density", type=float, metavar="D",
+        help=f"{of}choose --sens so that a share D of the pixels carries an event in a step, e.g. 0.1079",
+    )  # fmt: skip
+    group.add_argument("--intensity", choices=("linear", "log"), help=f"{of}of gray, or of its logarithm (linear)")
+    group.add_argument(
+        "--reference", choices=("previous", "event"),
+        help=f"{of}differences to the previous frame, or to the level of the last event (previous)",
+    )  # fmt: skip
+    group.add_argument(
+        "--events-per-step", choices=("one", "several"),
+        help=f"{of}at most one event per pixel and step, or one for each threshold (one)",
+    )  # fmt: skip
 
 
 def _pixel(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--preset", choices=("ideal", "clean", "noisy"), help="kind of sensor (default clean)")
-    group.add_argument("--sensor", type=_sensor, metavar="W,H", help=SENSOR + " (default: the video's)")
+    group.add_argument("--sensor", type=sensor, metavar="W,H", help=SENSOR + " (default: the video's)")
     group.add_argument("--threshold", type=float, help="change of log intensity that makes an event (default 0.2)")
     group.add_argument("--timing", choices=("linear", "slots"), help="times by straight lines (default), or as v2e's")
-    group.add_argument(
-        "--slow-motion", choices=("none", "linear", "dis"),
-        help="frames put between frames first: none, a blend, or optical flow (default dis, where things move fast)",
-    )  # fmt: skip
+    group.add_argument("--slow-motion", choices=METHODS, help=SLOW_MOTION)
     group.add_argument("--seed", type=int, help="seed of the sensor's noise (default 0)")
 
 
 def show(parser: argparse.ArgumentParser) -> None:
     """Add the options of `neuroemo events show`."""
     parser.add_argument("input", type=Path, help="RAW, DAT, AEDAT 4 or 2, HDF5, NPZ, CSV or text")
-    parser.add_argument("--sensor", type=_sensor, metavar="W,H", help=SENSOR + ", where the file does not say")
+    parser.add_argument("--sensor", type=sensor, metavar="W,H", help=SENSOR + ", where the file does not say")
     parser.add_argument(
         "--time-unit",
         choices=("auto", "us", "s"),
@@ -64,9 +81,14 @@ def show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw the events and their rate")
 
 
-def _sensor(text: str) -> tuple[int, int]:
+def sensor(text: str) -> tuple[int, int]:
+    """Read width and height of a camera in pixels.
+
+    >>> sensor("346,260"), sensor("1280x720")
+    ((346, 260), (1280, 720))
+    """
     try:
-        width, height = (int(part) for part in text.split(","))
+        width, height = (int(part) for part in text.lower().replace("x", ",").split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not W,H") from None
     return width, height

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,33 @@ from neuroemo.events.upsample import UpsampleSettings
 Progress = Callable[[int], None]
 
 
-def frame_difference_events(video: Path, output: Path, settings: FrameDiffSettings) -> dict[str, Any]:
+def frame_difference_events(
+    video: Path, output: Path, settings: FrameDiffSettings, *, density: float | None = None
+) -> dict[str, Any]:
     """Write the events of the frame-difference camera; return what the file holds.
 
+    ``density`` chooses the sensitivity at which that share of pixels, in (0, 1], carries an event in a step. With
+    several events per step the file holds each of them, one after the other.
+
     Raises:
-        InputError: whatever ``video_to_clip`` and ``write_events`` refuse.
+        InputError: whatever ``video_to_clip``, ``sens_for_density`` and ``write_events`` refuse.
     """
-    from neuroemo.events.clip import event_density, to_event_array
-    from neuroemo.events.framediff import video_to_clip
+    from neuroemo.events.clip import Clip, event_density, to_event_array
+    from neuroemo.events.framediff import frame_difference_counts, sens_for_density
+    from neuroemo.events.rate import read_at_rate
     from neuroemo.events.readers import write_events
 
-    clip = video_to_clip(video, settings)
+    read = read_at_rate(video, size=settings.size, max_frames=settings.frames_needed, fps=settings.fps)
+    chosen: dict[str, Any] = {}
+    if density is not None:
+        choice = sens_for_density(read.frames, density, rule=settings.rule)
+        chosen = {"chosen_sens": {"wanted": density, **asdict(choice), "clips": 1, "split": "all"}}
+        settings = replace(settings, sens=choice.sens)
+    counted = frame_difference_counts(read.frames, settings, fps=read.fps)
+    clip = Clip(np.minimum(counted.counts, 1), counted.first_frame, counted.valid_steps, counted.fps)
     events, sensor_size = to_event_array(clip)
+    if settings.events_per_step == "several":
+        events = np.repeat(events, counted.counts[np.nonzero(clip.spikes[: clip.valid_steps])])
     write_events(output, events, sensor_size)
     return {
         "model": "framediff",
@@ -35,6 +50,7 @@ def frame_difference_events(video: Path, output: Path, settings: FrameDiffSettin
         "events": len(events),
         "sensor_size": list(sensor_size),
         "density": asdict(event_density(clip)),
+        **chosen,
         "settings": settings.to_dict(),
     }
 

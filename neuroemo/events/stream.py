@@ -165,11 +165,12 @@ class _Reader:
             raise video._broken("E706", self.file, f"{read} frame(s)", "at least 2 frames", fix)
 
     def _decode(self, container: Any, stream: Any) -> Iterator[tuple[Gray, int]]:
+        display = video._Display()
         for index, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
                 raise video._broken("E703", self.file, f"frame {index} is damaged")
             video._check_picture(frame.width, frame.height, self.file)
-            picture = video._luma(frame)
+            picture = video._luma(frame, display)
             if index == 0:
                 self.source_size = (picture.shape[1], picture.shape[0])
             yield self._resize(picture, index), self._clock.time_us(frame, index)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.console import Console
 
-FRAMEDIFF_ONLY = {"sens": "--sens", "size": "--size", "steps": "--steps", "first_frame": "--first-frame"}
+FRAMEDIFF_ONLY = {
+    "sens": "--sens", "density": "--density", "size": "--size", "steps": "--steps", "first_frame": "--first-frame",
+    "intensity": "--intensity", "reference": "--reference", "events_per_step": "--events-per-step",
+}  # fmt: skip
 PIXEL_ONLY = {
     "preset": "--preset", "sensor": "--sensor", "threshold": "--threshold", "timing": "--timing",
     "slow_motion": "--slow-motion", "seed": "--seed",
@@ -58,10 +61,11 @@ def _refuse_what_means_nothing(args: Namespace) -> None:
     ]
     if args.input.is_dir():
         if args.model == "pixel":
-            fix = "clips of steps are made by framediff; pixel events are for one video"
+            fix = "`neuroemo data prepare folder --model pixel` makes clips of a folder"
             findings.append(Finding("E722", "error", "--model pixel", "a folder of videos", "one video", fix=fix))
         if args.preview is not None:
             findings.append(Finding("E722", "error", "--preview", "a folder of videos", "one video"))
+    findings += _density_findings(args)
     suffixes = (".h5", ".hdf5") if args.input.is_dir() else (".npz", ".h5", ".hdf5", ".aedat4")
     if args.output.suffix not in suffixes:
         limit = f"{', '.join(suffixes)} for {'a folder of videos' if args.input.is_dir() else 'one video'}"
@@ -70,12 +74,23 @@ def _refuse_what_means_nothing(args: Namespace) -> None:
         raise InputError(findings)
 
 
+def _density_findings(args: Namespace) -> list[Finding]:
+    findings = []
+    if args.density is not None and not 0.0 < args.density <= 1.0:
+        fix = "give a share of pixels, e.g. 0.1079"
+        findings.append(Finding("E722", "error", "--density", repr(args.density), "above 0, at most 1", fix=fix))
+    if args.density is not None and args.sens is not None:
+        fix = "--density chooses it: leave one of them out"
+        findings.append(Finding("E722", "error", "--sens", "means nothing with --density", fix=fix))
+    return findings
+
+
 def _video(args: Namespace, console: Console) -> dict[str, Any]:
     from neuroemo.events import simulate
 
     if args.model == "framediff":
         settings = _framediff(args)
-        result = simulate.frame_difference_events(args.input, args.output, settings)
+        result = simulate.frame_difference_events(args.input, args.output, settings, density=args.density)
         shown: int | None = settings.frames_needed
     else:
         with console.progress("simulate the pixels") as progress:
@@ -95,9 +110,12 @@ def _video(args: Namespace, console: Console) -> dict[str, Any]:
 
 
 def _framediff(args: Namespace) -> Any:
+    from neuroemo.events.difference import smallest_sens
     from neuroemo.events.framediff import FrameDiffSettings
 
     given = {name: getattr(args, name) for name in FRAMEDIFF_ONLY if getattr(args, name) is not None}
+    if given.pop("density", None) is not None:
+        given["sens"] = smallest_sens(given.get("intensity", "linear"))  # until it is chosen
     return FrameDiffSettings(**given)
 
 
@@ -119,18 +137,20 @@ def _slow_motion(args: Namespace) -> Any:
 
 
 def _folder(args: Namespace, console: Console) -> dict[str, Any]:
+    from neuroemo.datasets.clip_density import bit_warnings
     from neuroemo.datasets.folder import scan_folder
     from neuroemo.datasets.store import prepare_store
 
+    settings, chosen = _folder_settings(args, console)
     with console.progress("decode and difference") as progress:
         store = prepare_store(
             args.input,
             args.output,
-            _framediff(args),
+            settings,
             force=args.force,
             progress=lambda done, total: progress(done, total, ""),
         )
-    findings = scan_folder(args.input).findings
+    findings = [*scan_folder(args.input).findings, *bit_warnings(settings)]
     for finding in findings:
         console.say(f"neuroemo: {finding}")
     return {
@@ -138,8 +158,28 @@ def _folder(args: Namespace, console: Console) -> dict[str, Any]:
         "clips": len(store),
         "classes": list(store.classes),
         "density": asdict(store.density()),
+        **({} if chosen is None else {"chosen_sens": chosen}),
+        "settings": settings.to_dict(),
         "findings": [finding.to_dict() for finding in findings],
     }
+
+
+def _folder_settings(args: Namespace, console: Console) -> tuple[Any, dict[str, Any] | None]:
+    """Return the settings with the sensitivity that ``--density`` asks for, and what was chosen."""
+    from neuroemo.datasets.catalogue import list_dataset
+    from neuroemo.datasets.clip_density import sens_of_data_set
+
+    settings = _framediff(args)
+    if args.density is None:
+        return settings, None
+    with console.progress("weigh sensitivities") as progress:
+        made = sens_of_data_set(
+            list_dataset("folder", args.input, settings),
+            settings,
+            args.density,
+            progress=lambda done, total: progress(done, total, ""),
+        )
+    return replace(settings, sens=made.choice.sens), made.told(args.density)
 
 
 def _told(args: Namespace, result: dict[str, Any]) -> str:
@@ -154,6 +194,10 @@ def _told(args: Namespace, result: dict[str, Any]) -> str:
             f"{args.output}: {result['clips']} clip(s), {density['per_channel']:.2%} of positions carry an event "
             f"({density['any_polarity']:.2%} of pixels)"
         ]
+        if "chosen_sens" in result:
+            from neuroemo.datasets.clip_density import chosen_text
+
+            lines.append(chosen_text(result["chosen_sens"]))
     if "preview" in result:
         lines.append(f"look at {result['preview']}")
     return "\n".join(lines)

@@ -58,8 +58,8 @@ def read_gray(path: str | Path, *, size: int, max_frames: int | None = None) -> 
     """Decode a video to gray frames of ``size`` x ``size`` pixels, at most ``max_frames`` of them.
 
     Luma is expanded to full range, ``g = round((Y - 16) 255 / 219)``, then resized as uint8 with area
-    averaging; the aspect ratio is not kept (the paper says "rescaled", section 3.2). Rotation stored by a
-    phone is applied. Decoding is streamed and stops after ``max_frames``.
+    averaging; the aspect ratio is not kept (the paper says "rescaled", section 3.2). Rotation and mirroring stored
+    by a phone are applied. Decoding is streamed and stops after ``max_frames``.
 
     Raises ``InputError`` for a file that is missing, empty, no video, truncated or damaged, smaller than
     16 x 16 pixels, shorter than 2 frames, or without a usable frame rate.
@@ -155,6 +155,9 @@ def _video_stream(container: Any, file: Path) -> Any:
         raise _broken("E703", file, "the video is coded in a format this build cannot decode", fix=_REENCODE)
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
+    if stream.codec_context.name == "mjpeg":
+        # Else a damaged picture comes as a sound one, filled up with whatever lay in memory.
+        stream.codec_context.options = {"err_detect": "explode"}
     return stream
 
 
@@ -181,6 +184,17 @@ def _frame_rate(stream: Any, file: Path) -> float:
     raise _broken("E708", file, found, f"{low:g}..{high:g} frames per second", _REENCODE)
 
 
+def declared_rate(path: str | Path) -> float:
+    """Return the average frame rate in 1/s that a video declares; only its header is read.
+
+    Raises ``InputError`` as ``read_gray`` does for a file that is missing, empty, no video or without a usable rate.
+    """
+    file = Path(path)
+    _check_file(file)
+    with _decoder_errors(file), _open(file) as container:
+        return _frame_rate(_video_stream(container, file), file)
+
+
 def _decode(
     container: Any, stream: Any, file: Path, size: int, max_frames: int | None
 ) -> tuple[list[Gray], tuple[int, int]]:
@@ -189,11 +203,12 @@ def _decode(
 
     frames: list[Gray] = []
     source_size = (0, 0)
+    display = _Display()
     for frame in container.decode(stream):
         if frame.is_corrupt:
             raise _broken("E703", file, f"frame {len(frames)} is damaged")
         _check_picture(frame.width, frame.height, file)
-        picture = _luma(frame)
+        picture = _luma(frame, display)
         if not frames:
             source_size = (picture.shape[1], picture.shape[0])
         frames.append(cast(Gray, cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)))
@@ -205,7 +220,7 @@ def _decode(
     return frames, source_size
 
 
-def _luma(frame: Any) -> Gray:
+def _luma(frame: Any, display: _Display) -> Gray:
     """Return the full-range gray picture uint8 ``[H, W]`` of a decoded frame, turned upright."""
     name = frame.format.name
     planar = name.startswith(("yuv4", "yuvj4", "yuva4")) and not name.endswith(("le", "be"))
@@ -218,8 +233,47 @@ def _luma(frame: Any) -> Gray:
         gray = luma.copy() if full else _EXPAND[luma]
     else:
         gray = frame.to_ndarray(format="gray")
-    turns = round(frame.rotation / 90)
-    return np.ascontiguousarray(np.rot90(gray, turns)) if turns % 4 else gray
+    return display.upright(gray, frame)
+
+
+class _Display:
+    """Turns the pictures of one video as they are to be shown.
+
+    The matrix is read again only where the rotation changes: a frame whose side data were looked at refers to itself,
+    and would stay in memory until the garbage collector comes.
+    """
+
+    def __init__(self) -> None:
+        self._matrix: tuple[int, int, int, int] | None = None
+        self._rotation: int | None = None
+
+    def upright(self, gray: Gray, frame: Any) -> Gray:
+        """Return a picture turned and mirrored as the display matrix of its frame says."""
+        if frame.rotation != self._rotation:
+            self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
+        return gray if self._matrix is None else _upright(gray, *self._matrix)
+
+
+def _display_matrix(frame: Any) -> tuple[int, int, int, int] | None:
+    from av.sidedata.sidedata import Type
+
+    stored = frame.side_data.get(Type.DISPLAYMATRIX)
+    if stored is None:
+        return None
+    a, b, _, c, d = np.frombuffer(stored, dtype=np.int32)[:5].tolist()
+    return a, b, c, d
+
+
+def _upright(gray: Gray, a: int, b: int, c: int, d: int) -> Gray:
+    """Return a picture turned by quarters and mirrored: x goes to a x + c y, and y to b x + d y.
+
+    Of an oblique angle the nearest quarter is taken.
+    """
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        gray, across, down = gray.T, c < 0, b < 0
+    else:
+        across, down = a < 0, d < 0
+    return np.ascontiguousarray(gray[:: -1 if down else 1, :: -1 if across else 1])
 
 
 def _packet_count(file: Path) -> int:

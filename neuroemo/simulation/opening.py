@@ -122,10 +122,12 @@ def _message_bits(
 
 
 def _store_for_netx(source: Path, data: Path, settings: SimulationSettings) -> Opened:
+    from neuroemo.datasets.folder_content import is_visible_video
     from neuroemo.datasets.store import ClipStore
 
-    if data.is_dir():
-        found, fix = "a folder of videos; a netx file does not say how to make events of them", "neuroemo events first"
+    if data.is_dir() or is_visible_video(data):
+        what = "a folder of videos" if data.is_dir() else "a video"
+        found, fix = f"{what}; a netx file does not say how to make events of it", "give the bundle's folder"
         raise InputError(
             Finding("E688", "error", str(data), found, "CLIPS.npy [N, T, ...] or prepared events", fix=fix)
         )

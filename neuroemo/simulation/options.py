@@ -30,7 +30,7 @@ def simulate(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="CLIPS.npy of integers [N, T, C, H, W] or [N, T, F], CLIPS.npz with clips and labels, a folder of .npy "
-        "files with one clip each, prepared events, or a folder LABEL/*.mp4",
+        "files with one clip each, prepared events, a video, or a folder LABEL/*.mp4",
     )
     parser.add_argument("--limit", type=positive, help="at most this many clips, evenly spread")
     parser.add_argument(

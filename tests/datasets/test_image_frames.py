@@ -1,4 +1,4 @@
-"""Folders of pictures: what a decoder would show without a word is refused, and mutated files never pass as others."""
+"""Folders of pictures: what a decoder would show without a word is refused."""
 
 import cv2
 import numpy as np
@@ -114,40 +114,3 @@ def test_findings_are_counted_beyond_the_limit(tmp_path):
             raise_all([finding] * count, tmp_path)
         assert len(caught.value.findings) == min(count, image_frames.MAX_FINDINGS + 1)
     assert "7 more findings of this kind" in str(caught.value)
-
-
-def check_mutants(path, suffix, count):
-    clean = encoded(suffix)
-    rng = np.random.default_rng(count)
-    read = []
-    for _ in range(count):
-        data = bytearray(clean)
-        for _ in range(int(rng.integers(1, 5))):
-            place = int(rng.integers(len(data)))
-            if rng.random() < 0.2:
-                del data[place : place + int(rng.integers(1, 99))]
-                data = data or bytearray(b"\0")
-            else:
-                data[place] = int(rng.integers(256))
-        path.write_bytes(data)
-        try:
-            read.append(read_gray_image(path).shape)
-        except InputError as error:
-            text = str(error)
-            read.append(str(path) in text)
-    assert False not in read
-    assert True in read
-    if suffix == ".png":  # checksums cover all but the signature
-        path.write_bytes(clean)
-        assert {shape for shape in read if shape is not True} <= {read_gray_image(path).shape}
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_mutated_pictures(tmp_path, suffix):
-    check_mutants(tmp_path / f"0{suffix}", suffix, 100)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_many_mutated_pictures(tmp_path, suffix):
-    check_mutants(tmp_path / f"0{suffix}", suffix, 2000)

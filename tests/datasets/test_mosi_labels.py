@@ -1,4 +1,4 @@
-"""The label files of CMU-MOSI: pickles never opened, damaged csd files, bounds, and mutated bytes."""
+"""The label files of CMU-MOSI: pickles never opened, damaged csd files, bounds, and any text."""
 
 import os
 import pickle
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from look_alikes.mosi import CLIPS, make_mosi, write_csd, write_csv
+from look_alikes.mosi import CLIPS, make_mosi, write_csd
 
 from hw_targets.finding import InputError
 from neuroemo.datasets import mosi_labels
@@ -159,44 +159,6 @@ def sane(path):
     assert len({(label.video, label.clip) for label in table.labels}) == len(table.labels) > 0
     assert all(-3 <= label.sentiment <= 3 and label.clip.isdigit() for label in table.labels)
     return True
-
-
-def mutated(original, rng):
-    data = bytearray(original)
-    kind = rng.integers(4)
-    place = int(rng.integers(len(data)))
-    if kind == 0:
-        return bytes(data[:place])
-    if kind == 1:
-        return bytes(data[:place] + rng.bytes(int(rng.integers(1, 9))) + data[place:])
-    if kind == 2:
-        return bytes(data[:place] + data[place + int(rng.integers(1, 40)) :])
-    for spot in rng.integers(len(data), size=int(rng.integers(1, 12))):
-        data[spot] = rng.integers(256)
-    return bytes(data)
-
-
-def fuzz(tmp_path, name, count, seed):
-    path = tmp_path / name
-    (write_csv if name == "label.csv" else write_csd)(path)
-    original = path.read_bytes()
-    rng = np.random.default_rng(seed)
-    read = 0
-    for _ in range(count):
-        path.write_bytes(mutated(original, rng))
-        read += sane(path)
-    assert 0 < read < count
-
-
-@pytest.mark.parametrize("name", ["label.csv", CSD])
-def test_mutated_labels(tmp_path, name):
-    fuzz(tmp_path, name, 100, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["label.csv", CSD])
-def test_two_thousand_mutated_labels(tmp_path, name):
-    fuzz(tmp_path, name, 2000, seed=2)
 
 
 @settings(max_examples=100, deadline=None)

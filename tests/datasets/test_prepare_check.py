@@ -1,4 +1,4 @@
-"""Checking a store: damage is named clip by clip, and no manifest or file however mangled does more than be refused."""
+"""Checking a store: damage is named clip by clip, and no manifest however mangled does more than be refused."""
 
 import json
 import shutil
@@ -207,6 +207,13 @@ def put(*path_and_value):
         (put("clips", 2, "valid_steps", True), "clip 2: valid_steps malformed"),
         (put("clips", 1, "events", [1, 2]), "clip 1: events malformed"),
         (put("clips", 1, "events", [1, 2, 2.5]), "clip 1: events malformed"),
+        (put("clips", 1, "events", [1, -2, 3]), "clip 1: events malformed"),
+        (put("clips", 2, "valid_steps", 0), "clip 2: valid_steps malformed"),
+        (put("clips", 2, "fps", 0), "clip 2: fps malformed"),
+        (put("clips", 2, "fps", float("inf")), "clip 2: fps malformed"),
+        (put("clips", 2, "fps", float("nan")), "clip 2: fps malformed"),
+        (put("clips", 2, "fps", 10**400), "clip 2: fps malformed"),
+        (put("clips", 3, "label", "joy"), "clip 3: label 'joy' is no class; limit negative, positive"),
         (put("skipped", [{"name": 1}]), "skipped clip 0 malformed"),
         (put("classes", [1]), "classes or warnings are not texts"),
     ],
@@ -224,40 +231,6 @@ def test_untrusted_manifest(whole, edit, found):
 def test_manifest_that_is_no_json_object(whole, text):
     with pytest.raises(InputError, match="E862"):
         read_manifest(text, whole)
-
-
-def mutated(data, rng):
-    broken = bytearray(data)
-    for place in rng.integers(0, len(data), rng.integers(1, 5)):
-        broken[place] = rng.integers(0, 256)
-    return bytes(broken[: rng.integers(1, len(data))] if rng.random() < 0.1 else broken)
-
-
-@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
-def test_mutated_manifests(whole, count):
-    sound, rng, refused = manifest_path(whole).read_bytes(), np.random.default_rng(0), 0
-    for _ in range(count):
-        try:
-            read_manifest(mutated(sound, rng), whole)
-        except InputError as error:
-            refused += error.findings[0].code == "E862"
-    assert refused > count // 4
-
-
-@pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.slow)])
-def test_mutated_stores(store_copy, count):
-    sound, rng, outcomes = store_copy.read_bytes(), np.random.default_rng(1), {"named": 0, "refused": 0, "sound": 0}
-    for _ in range(count):
-        store_copy.write_bytes(mutated(sound, rng))
-        try:
-            check_store(store_copy)
-            outcomes["sound"] += 1  # a byte between the data that nothing reads
-        except VerificationError:
-            outcomes["named"] += 1
-        except InputError:
-            outcomes["refused"] += 1
-    assert outcomes["named"] > count // 10
-    assert outcomes["refused"] > count // 10
 
 
 def test_chunks_by_hand_and_their_refusals():

@@ -259,7 +259,7 @@ def test_published_data_sets_become_stores(tmp_path):
     for name, options, fold in (
         ("afew-va", {}, 1),
         ("mosi", {"zero": "non0"}, None),
-        ("nefer", {"recording": "event_frames", "fps": 25}, None),
+        ("nefer", {"recording": "rgb_frames", "fps": 25}, None),
     ):
         data = list_dataset(name, tmp_path / name, SMALL, options, fold=fold)
         made = prepare_clips(data, tmp_path / f"{name}.h5", SMALL, workers=1)

@@ -264,31 +264,6 @@ def test_missing_and_foreign_file(tmp_path):
         ClipStore.open(tmp_path / "a.h5")
 
 
-def test_mutated_bytes_never_crash(store_path, tmp_path):
-    data = store_path.read_bytes()
-    rng = np.random.default_rng(0)
-    outcomes = {"refused": 0, "read": 0}
-    path = tmp_path / "b.h5"
-    for _ in range(300):
-        broken = bytearray(data)
-        # Half of the damage goes to the metadata, which is most of what can confuse the reader.
-        top = len(data) if rng.random() < 0.5 else 4096
-        for position in rng.integers(0, top, rng.integers(1, 6)):
-            broken[position] = rng.integers(0, 256)
-        if rng.random() < 0.1:
-            broken = broken[: rng.integers(1, len(data))]
-        path.write_bytes(broken)
-        try:
-            with ClipStore.open(path) as store:
-                store.batch(range(len(store)))
-                store.mean_frames(range(len(store)))
-                store.clip(0)
-            outcomes["read"] += 1
-        except InputError:
-            outcomes["refused"] += 1
-    assert outcomes["refused"] > 50
-
-
 def half(value):
     return value / 2
 

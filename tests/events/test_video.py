@@ -1,4 +1,4 @@
-"""Reading and writing videos: exact ranges, every broken kind of file, and mutated bytes."""
+"""Reading and writing videos: exact ranges, and every broken kind of file."""
 
 import os
 
@@ -271,23 +271,3 @@ def test_video_to_clip_takes_what_it_needs(video):
     assert (clip.valid_steps, clip.fps) == (5, 15.0)
     assert video_to_clip(video, FrameDiffSettings(size=32, steps=20)).valid_steps == 8
     assert video_to_clip(video, FrameDiffSettings(size=32, steps=20, first_frame="spikes")).valid_steps == 7
-
-
-def test_mutated_bytes_never_crash(tmp_path, video):
-    data = video.read_bytes()
-    rng = np.random.default_rng(0)
-    outcomes = set()
-    for _ in range(300):
-        broken = bytearray(data)
-        for position in rng.integers(0, len(data), rng.integers(1, 12)):
-            broken[position] = rng.integers(0, 256)
-        if rng.random() < 0.2:
-            broken = broken[: rng.integers(1, len(data))]
-        (tmp_path / "b.mp4").write_bytes(broken)
-        try:
-            read = read_gray(tmp_path / "b.mp4", size=16)
-            assert len(read.frames) >= 2
-            outcomes.add("read")
-        except InputError as error:
-            outcomes.add(error.findings[0].code)
-    assert {"read", "E703"} <= outcomes
