@@ -2,7 +2,8 @@
 
 stdout is the result, stderr is log and progress; ``--json`` prints one object, also on failure. Exit codes:
 0 done and verified, 1 our bug, 2 usage or unreadable input, 3 unsupported by the target, 4 does not fit,
-5 written but verification failed, 6 an optional package is missing, 130 interrupted.
+5 written but verification failed, 6 an optional package is missing or another process
+was lost, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ from neuroemo.energy import options as energy_options
 from neuroemo.energy import verb as energy
 from neuroemo.events import options as event_options
 from neuroemo.events import verb as events
+from neuroemo.reproduce import options as reproduce_options
+from neuroemo.reproduce.verb import reproduce
 from neuroemo.simulation import options as simulation
 from neuroemo.simulation.verb import simulate
+from neuroemo.training import evaluate_options
+from neuroemo.training import options as train_options
+from neuroemo.training.evaluate_verb import evaluate
+from neuroemo.training.verb import train
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
 TWO_WORDS = ("energy diff", "events show", "data prepare", "data check")
 """Verbs whose second word would else be read as a path."""
+NOT_ALONE = ("data",)
+"""First words that are no verb without their second."""
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
-MODELS = "a network of the paper's Table I (default 0.4snn); NAME@48 and NAME@32 are small, NAME-ann is its twin"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,8 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
     event_options.show(verb("events show", events.show, "say what a recording of an event camera holds, and draw it"))
     data_options.prepare(verb("data prepare", data_verb.prepare, "convert a data set once into a store of clips"))
     data_options.check(verb("data check", data_verb.check, "compare a prepared store with its checksums"))
-    _train(verb("train", verbs.train, "train a spiking network (or its ANN twin) on prepared events"))
-    _evaluate(verb("evaluate", verbs.evaluate, "score a trained network"))
+    train_options.train(verb("train", train, "train a spiking network (or its ANN twin) on prepared events"))
+    evaluate_options.evaluate(verb("evaluate", evaluate, "score a trained network: classes, subjects, time steps"))
     options.targets(verb("targets", deploy.targets, "list the chips, their limits and where each number comes from"))
     options.check(verb("check", deploy.check, "say everything that stands between a network and a chip"))
     options.export(verb("export", deploy.export, "turn a trained network into a verified bundle for a chip"))
@@ -72,7 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
     options.diff(verb("diff", deploy.diff, "say what changed between two bundles"))
     energy_options.energy(verb("energy", energy.energy, "count what spikes cost, price it, beside the twin ANN"))
     energy_options.diff(verb("energy diff", energy.diff, "say what changed between two energy reports"))
-    energy_options.reproduce(verb("reproduce", energy.reproduce, "print a result of the paper beside the exact one"))
+    reproduce_options.reproduce(
+        verb("reproduce", reproduce, "make a table or a figure of the paper anew, beside its own")
+    )
     _report(verb("report", verbs.report, "write report.html anew from report.json"))
     options.doctor(verb("doctor", deploy.doctor, "say what this machine can do and what is missing"))
     return parser
@@ -111,25 +121,20 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     at = next((place for place, word in enumerate(rest) if word not in FLAGS), None)
     if at is not None and f"{verb} {rest[at]}" in TWO_WORDS:
         return [f"{verb} {rest[at]}", *rest[:at], *rest[at + 1 :]]
+    if verb in NOT_ALONE:
+        raise _half_a_verb(verb, "" if at is None else rest[at])
     return list(arguments)
+
+
+def _half_a_verb(verb: str, second: str) -> InputError:
+    verbs = [words for words in TWO_WORDS if words.startswith(f"{verb} ")]
+    found = f"has no word {second!r}" if second and not second.startswith("-") else "needs a second word"
+    fix = f"see `neuroemo {verbs[0]} --help`"
+    return InputError(Finding("E010", "error", f"neuroemo {verb}", found, " or ".join(verbs), fix=fix))
 
 
 def _force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what is already there")
-
-
-def _split(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--split",
-        choices=("train", "val", "test", "all"),
-        help="which clips (default: test of prepared events, all of a folder of videos)",
-    )
-
-
-def _data(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--data", type=Path, help=f"{what}: prepared events, or a folder of videos (default: what it was trained on)"
-    )
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -141,34 +146,6 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the faces and of the training")
     parser.add_argument("--lava-clips", type=int, default=8, help="test clips to run in Lava too (default 8)")
     _force(parser)
-
-
-def _train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="events of a folder of videos (`neuroemo events DIR`)")
-    parser.add_argument("--model", default="0.4snn", help=MODELS)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder; a run in it continues")
-    parser.add_argument("--epochs", type=int, help="(default 12; 3 with --qat)")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, help="(default 0.01; 0.003 with --qat)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1: reproducible anywhere)")
-    parser.add_argument("--plain-sgd", action="store_true", help="do not scale gradients to the length of each layer")
-    parser.add_argument(
-        "--qat",
-        type=int,
-        choices=range(3, 9),
-        metavar="BITS",
-        help="fine-tune with weights of 3..8 bits, in the chip's own arithmetic",
-    )
-    parser.add_argument(
-        "--start", type=Path, help="trained checkpoint to fine-tune (default: train --model first, in OUTPUT/float)"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-
-
-def _evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="checkpoint folder")
-    _data(parser, "clips to score")
-    _split(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:

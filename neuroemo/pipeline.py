@@ -18,9 +18,14 @@ from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from neuroemo.datasets.clip_settings import ClipSettings
     from neuroemo.datasets.store import ClipStore
+    from neuroemo.training.checkpoint import Description
+    from neuroemo.training.distributed import World
     from neuroemo.training.loop import TrainSettings
+    from neuroemo.training.resume import Keeping
 
 Progress = Callable[[int, int, str], None]
 Log = Callable[[str], None]
@@ -31,7 +36,7 @@ def quiet_progress(done: int, total: int, note: str = "") -> None:
 
 
 def open_data(path: Path, settings: ClipSettings, progress: Progress = quiet_progress) -> ClipStore:
-    """Open a prepared store, or turn a folder of videos into one that is kept and used again (``cache_of``).
+    """Open a prepared store, or turn videos (a folder, or one) into one that is kept and used again (``cache_of``).
 
     Raises:
         InputError: the data cannot be read, or were prepared with other settings.
@@ -41,22 +46,36 @@ def open_data(path: Path, settings: ClipSettings, progress: Progress = quiet_pro
     return open_clips(path, settings, cache_of(path), progress=lambda done, total: progress(done, total, ""))
 
 
-def cache_of(folder: Path) -> Path:
-    """Return where the events of a folder of videos are kept: in it, or with the temporary files if it is read-only."""
+def cache_of(videos: Path) -> Path:
+    """Return where the events of videos are kept: in their folder, or with the temporary files if it is read-only."""
+    folder = videos.parent if videos.is_file() else videos
     if os.access(folder, os.W_OK):
         return folder / ".neuroemo"
     return Path(tempfile.gettempdir()) / f"neuroemo-{getpass.getuser()}"
 
 
 def train_network(
-    model: str, data: Path, out: Path, settings: TrainSettings, progress: Progress = quiet_progress
+    model: str,
+    data: Path,
+    out: Path,
+    settings: TrainSettings,
+    progress: Progress = quiet_progress,
+    *,
+    world: World | None = None,
+    keeping: Keeping | None = None,
+    stop: Callable[[], int] | None = None,
 ) -> dict[str, Any]:
-    """Train a named network on a store and score it on the test split, beside chance and the mean-frame baseline."""
+    """Train a named network on a store and score it on the test split, beside chance and the mean-frame baseline.
+
+    ``world``, ``keeping`` and ``stop`` as in ``loop.train``; only the first process scores, the others return {}.
+    """
     from neuroemo.datasets.store import ClipStore
     from neuroemo.models.emotion import spec_by_name
     from neuroemo.training import loop
     from neuroemo.training.checkpoint import TRAINING, load_model
     from neuroemo.training.evaluation import evaluate
+    from neuroemo.training.resume import writing
+    from neuroemo.training.run_file import RunFile, write_run
 
     if data.is_dir():
         raise InputError(
@@ -66,7 +85,7 @@ def train_network(
                 str(data),
                 "a folder",
                 "a file of prepared events",
-                fix=f"prepare it first: neuroemo events {data} -o clips.h5",
+                fix=f"prepare it first: neuroemo data prepare folder --root {data} --out clips.h5",
             )
         )
     store = ClipStore.open(data)
@@ -77,6 +96,10 @@ def train_network(
         first_frame=store.settings.first_frame,
         classes=len(store.classes),
     )
+    tested = store.indices("test")
+    loop.check_training(spec, store, settings)
+    if world is None or world.is_first:
+        write_run(out, RunFile(model, data.resolve(), settings))
     started = time.monotonic()
     history = loop.train(
         spec,
@@ -84,7 +107,12 @@ def train_network(
         out,
         settings,
         progress=lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
+        world=world,
+        keeping=keeping,
+        stop=stop,
     )
+    if world is not None and not world.is_first:
+        return {}
     network, description = load_model(out)
     result = {
         "ok": True,
@@ -93,10 +121,11 @@ def train_network(
         "settings": asdict(settings),
         "seconds": time.monotonic() - started,
         "history": history,
-        "test": evaluate(network, description.spec, store, store.indices("test")).to_dict(),
+        "test": evaluate(network, description.spec, store, tested).to_dict(),
         **_baselines(store),
     }
-    write_json(out / TRAINING, result)
+    with writing(out):
+        write_json(out / TRAINING, result)
     return result
 
 
@@ -120,29 +149,33 @@ def fine_tune_network(
     from neuroemo.training.checkpoint import TRAINING, load_model, trained_on
     from neuroemo.training.evaluation import evaluate
     from neuroemo.training.loop import TrainSettings
+    from neuroemo.training.resume import writing
+    from neuroemo.training.run_file import RunFile, write_run
 
-    if start is None:
-        if data is None:
-            fix = "say which events to train on, or which checkpoint to fine-tune: --data FILE.h5 or --start DIR"
-            raise InputError(Finding("E080", "error", "--data", "is missing", fix=fix))
-        start = out / "float"
-        train_network(model, data, start, TrainSettings(**common), progress)
-    store = ClipStore.open(data or trained_on(start))
+    if start is None and data is None:
+        fix = "say which events to train on, or which checkpoint to fine-tune: --data FILE.h5 or --start DIR"
+        raise InputError(Finding("E080", "error", "--data", "is missing", fix=fix))
     chosen = {"epochs": fine_tune.EPOCHS, "learning_rate": fine_tune.LEARNING_RATE} | asked
     settings = TrainSettings(**common, **chosen)
+    if start is None or start.resolve() != out.resolve():  # fine_tune refuses the other case
+        write_run(out, RunFile(model, None if data is None else data.resolve(), settings, bits, start))
+    begin = start or out / "float"
+    if start is None and data is not None:
+        train_network(model, data, begin, TrainSettings(**common), progress)
+    store = ClipStore.open(data or trained_on(begin))
     started = time.monotonic()
     history = fine_tune.fine_tune(
-        start, store, out, bits, settings, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}")
+        begin, store, out, bits, settings, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}")
     )
     network, description = load_model(out)
-    before, _ = load_model(start)
+    before, _ = load_model(begin)
     indices = store.indices("test")
     result = {
         "ok": True,
         "checkpoint": str(out),
-        "start": str(start),
+        "start": str(begin),
         "bits": bits,
-        "data": str((data or trained_on(start)).resolve()),
+        "data": str((data or trained_on(begin)).resolve()),
         "settings": asdict(settings),
         "seconds": time.monotonic() - started,
         "history": history,
@@ -150,7 +183,8 @@ def fine_tune_network(
         "float": evaluate(before, description.spec, store, indices).to_dict(),
         **_baselines(store),
     }
-    write_json(out / TRAINING, result)
+    with writing(out):
+        write_json(out / TRAINING, result)
     return result
 
 
@@ -167,33 +201,55 @@ def _baselines(store: ClipStore) -> dict[str, Any]:
 def evaluate_checkpoint(
     checkpoint: Path, data: Path, split: str | None, progress: Progress = quiet_progress
 ) -> dict[str, Any]:
-    """Score a checkpoint on a store or on a folder of videos; see ``chosen_clips`` for ``split``."""
-    from neuroemo.training.checkpoint import load_model
+    """Score a checkpoint on a store or on a folder of videos (``evaluation_document``); see ``chosen_clips``."""
     from neuroemo.training.evaluation import evaluate
+    from neuroemo.training.evaluation_document import AboutClips, evaluation_document
+
+    network, description, store, indices, labels = opened_for_scoring(checkpoint, data, split, progress)
+    with store:
+        result = evaluate(
+            network, description.spec, store, indices, labels, progress=lambda done, total: progress(done, total, "")
+        )
+        about = AboutClips(
+            classes=description.classes,
+            clips=tuple(str(store.names[index]) for index in indices),
+            subjects=tuple(str(store.subjects[index]) for index in indices),
+        )
+    told = {"ok": True, "exit_code": 0, "checkpoint": str(checkpoint), "data": str(data)}
+    asked = {"network": description.spec.name, "split": split_meant(store, data, split)}
+    return told | asked | evaluation_document(result, about)
+
+
+def opened_for_scoring(
+    checkpoint: Path, data: Path, split: str | None, progress: Progress = quiet_progress
+) -> tuple[nn.Module, Description, ClipStore, Array, Array]:
+    """Return a checkpoint's network and description, an open store, and which clips to score with their labels.
+
+    Raises:
+        InputError: the checkpoint or the data cannot be used, or the data have classes that the network has not.
+    """
+    from neuroemo.training.checkpoint import load_model
 
     network, description = load_model(checkpoint)
     store = open_data(data, description.events, progress)
-    indices = chosen_clips(store, data, split)
-    labels = labels_of(store, indices, description.classes)
-    if labels is None:
-        raise InputError(
-            Finding(
-                "E081",
-                "error",
-                "classes",
-                f"the data have {', '.join(store.classes)}",
-                ", ".join(description.classes),
-                fix="name the folders of the videos like the classes that the network was trained on",
+    try:
+        indices = chosen_clips(store, data, split)
+        labels = labels_of(store, indices, description.classes)
+        if labels is None:
+            raise InputError(
+                Finding(
+                    "E081",
+                    "error",
+                    "classes",
+                    f"the data have {', '.join(store.classes)}",
+                    ", ".join(description.classes),
+                    fix="name the folders of the videos like the classes that the network was trained on",
+                )
             )
-        )
-    result = evaluate(network, description.spec, store, indices, labels)
-    rates = result.votes.mean(axis=0)
-    return {
-        "ok": True,
-        **result.to_dict(),
-        "classes": list(description.classes),
-        "clips_by_name": _answers(store, indices, rates, description.classes),
-    }
+    except BaseException:
+        store.close()
+        raise
+    return network, description, store, indices, labels
 
 
 def labels_of(store: ClipStore, indices: Array, classes: tuple[str, ...]) -> Array | None:
@@ -202,18 +258,6 @@ def labels_of(store: ClipStore, indices: Array, classes: tuple[str, ...]) -> Arr
         return None
     place = np.array([classes.index(name) for name in store.classes])
     return place[np.asarray(store.labels)[indices]]
-
-
-def _answers(store: ClipStore, indices: Array, rates: Array, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [
-        {
-            "clip": str(store.names[index]),
-            "label": str(store.classes[int(store.labels[index])]),
-            "predicted": classes[int(row.argmax())],
-            "rates": [float(rate) for rate in row],
-        }
-        for index, row in zip(indices, rates, strict=True)
-    ]
 
 
 def batches_of(store: ClipStore, indices: Array, size: int = 32) -> Iterator[Array]:
@@ -227,9 +271,13 @@ def chosen_clips(store: ClipStore, data: Path, split: str | None = None) -> Arra
 
     A folder of videos that somebody hands in is meant as a whole; a store that a network was trained on is not.
     """
-    if split is None:
-        split = "all" if data.is_dir() or "test" not in store.splits else "test"
-    return np.arange(len(store)) if split == "all" else store.indices(split)
+    chosen = split_meant(store, data, split)
+    return np.arange(len(store)) if chosen == "all" else store.indices(chosen)
+
+
+def split_meant(store: ClipStore, data: Path, split: str | None) -> str:
+    """Return the split that is asked for, or the default of ``chosen_clips``."""
+    return split or ("all" if data.is_dir() or "test" not in store.splits else "test")
 
 
 def spread(indices: Array, limit: int | None) -> Array:

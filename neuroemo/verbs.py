@@ -23,53 +23,6 @@ def demo(args: Namespace, console: Console) -> int:
     return 0
 
 
-def train(args: Namespace, console: Console) -> int:
-    """Train a network, or fine-tune one on a chip's grid."""
-    from neuroemo.pipeline import fine_tune_network, train_network
-    from neuroemo.training.loop import TrainSettings
-
-    common = {"seed": args.seed, "layerwise": not args.plain_sgd, "threads": args.threads, "batch": args.batch}
-    asked = {"epochs": args.epochs, "learning_rate": args.learning_rate}
-    given = {name: value for name, value in asked.items() if value is not None}
-    with console.progress(f"train {args.model}") as progress:
-        if args.qat is None:
-            if args.start is not None or args.data is None:
-                name = "--start" if args.data is not None else "--data"
-                found = "means nothing without --qat" if args.start is not None else "is missing"
-                raise InputError(Finding("E019", "error", name, found, fix="see `neuroemo train --help`"))
-            settings = TrainSettings(**common, **given)
-            result = train_network(args.model, args.data, args.output, settings, progress)
-        else:
-            result = fine_tune_network(
-                args.start, args.model, args.data, args.output, args.qat, common, given, progress
-            )
-    low, high = result["test"]["interval_95"]
-    console.show(
-        result,
-        f"test accuracy {result['test']['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
-        f"on {result['test']['clips']} clips; mean-frame baseline {result['trivial']['accuracy']:.1%}, "
-        f"summed-events baseline {result['linear_events']['accuracy']:.1%}, chance {result['chance']['accuracy']:.1%}\n"
-        f"next: neuroemo export {args.output} --target loihi2",
-    )
-    return 0
-
-
-def evaluate(args: Namespace, console: Console) -> int:
-    """Score a trained network."""
-    from neuroemo.pipeline import evaluate_checkpoint
-    from neuroemo.training.checkpoint import trained_on
-
-    data = args.data or trained_on(args.model)
-    with console.progress("evaluate") as progress:
-        result = evaluate_checkpoint(args.model, data, args.split, progress)
-    low, high = result["interval_95"]
-    console.show(
-        result,
-        f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {result['clips']} clips",
-    )
-    return 0
-
-
 def report(args: Namespace, console: Console) -> int:
     """Write the pages anew from report.json: of a demo, of a bundle, or of an energy report."""
     from export.storage import read_json

@@ -231,7 +231,7 @@ def test_unlabelled_and_single_class_folders_are_answered(capsys, tmp_path, vide
 def test_a_folder_is_no_training_data_yet(capsys, tmp_path, videos):
     code, _, err = run(capsys, "train", "--data", videos, "-o", tmp_path / "net")
     assert code == 2
-    assert "neuroemo events" in err
+    assert "neuroemo data prepare folder" in err
 
 
 def test_a_checkpoint_knows_its_data_until_they_are_gone(capsys, trained):

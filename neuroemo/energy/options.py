@@ -1,4 +1,4 @@
-"""The options of `neuroemo energy`, `neuroemo energy diff` and `neuroemo reproduce`."""
+"""The options of `neuroemo energy`, `neuroemo energy diff` and `neuroemo reproduce table2`."""
 
 from __future__ import annotations
 
@@ -106,8 +106,7 @@ def diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", type=Path, metavar="B", help="the other")
 
 
-def reproduce(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `neuroemo reproduce`."""
-    parser.add_argument("what", choices=("table2",), help="the paper's energy table")
+def table2(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `neuroemo reproduce table2`."""
     parser.add_argument("--model", metavar="MODEL", help="also fill the table from this network's measured spikes")
     clips(parser)

@@ -1,4 +1,4 @@
-"""The verbs `energy` and `reproduce`: parsed arguments in, a result shown, an exit code out. Heavy imports are late."""
+"""The verbs `energy` and `reproduce table2`: parsed arguments in, a result shown, an exit code out. Heavy imports are late."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def diff(args: Namespace, console: Console) -> int:
     return diff_verb.diff(args, console)
 
 
-def reproduce(args: Namespace, console: Console) -> int:
-    """Print a result of the paper beside the exact one, and from a network's measured spikes if one is named."""
+def table2(args: Namespace, console: Console) -> int:
+    """Print the paper's Table II beside the exact one, and from a network's measured spikes if one is named."""
     from neuroemo.profiling import paper
 
     result = paper.reproduce_table2()

@@ -1,4 +1,4 @@
-"""The eight networks of the paper's Table I, their small presets, and the demo's own, by name.
+"""The eight networks of the paper's Table I, their small presets, our own small family and the demo's, by name.
 
 A row of Table I says what it changes in another row ("change the voltage threshold of PLIF SNN"), so that
 two rows differ in one field: baseline -> plif (cell type) -> 0.8snn -> 0.4snn (threshold) -> mpsnn
@@ -29,6 +29,16 @@ TABLE_I: tuple[EmotionSpec, ...] = (
 )
 """The networks in the order of Table I; each differs from the row that its explanation names in one field."""
 
+NEUROEMO_S: tuple[EmotionSpec, ...] = tuple(
+    EmotionSpec(name, size=48, steps=16, channels=channels, hidden=hidden, pool="none", stride=2, first_frame="spikes")
+    for name, channels, hidden in (
+        ("neuroemo-s", (12, 16, 16), 64),
+        ("neuroemo-xs", (8, 12, 16), 32),
+    )
+)
+"""Networks made for few operations: strided convolutions instead of pools, so that every layer sees plain spikes; no
+gray frame, so that nothing is multiplied. Trained with a price on operations (docs/neuroemo-s.md)."""
+
 SPECS: dict[str, EmotionSpec] = {
     spec.name: spec
     for spec in (
@@ -37,6 +47,7 @@ SPECS: dict[str, EmotionSpec] = {
         EmotionSpec("demo-ann", size=48, steps=16, channels=(12, 16, 16), hidden=64, neuron="relu"),
         EmotionSpec("demo-small", size=32, steps=14, channels=(8, 16), hidden=32),
         EmotionSpec("demo-small-ann", size=32, steps=14, channels=(8, 16), hidden=32, neuron="relu"),
+        *NEUROEMO_S,
         EmotionSpec("tiny", size=32, steps=8, channels=(4, 8), hidden=16),
         EmotionSpec("tiny-ann", size=32, steps=8, channels=(4, 8), hidden=16, neuron="relu"),
     )

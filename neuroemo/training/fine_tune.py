@@ -19,18 +19,15 @@ from export.bundle import file_hash
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array, Conv2d, Graph, Linear, Synapse
 from hw_targets.registry import DeployTarget, deploy_target
+from neuroemo.training.augmentation import Augmentation, augment
 from neuroemo.training.checkpoint import WEIGHTS, Description, load_model, save_model
+from neuroemo.training.checks import check_fine_tuning
 from neuroemo.training.evaluation import evaluate, forward, in_parts
-from neuroemo.training.loop import (
-    Progress,
-    TrainingError,
-    TrainSettings,
-    augment,
-    check_fit,
-    rank,
-    scale_by_layer,
-)
-from neuroemo.training.resume import remember, restore
+from neuroemo.training.loop import Progress, TrainingError, out_of_patience, rank
+from neuroemo.training.resume import Run, remember, restore, writing
+from neuroemo.training.sampling import batches_of_epoch, epoch_order
+from neuroemo.training.settings import TrainSettings
+from neuroemo.training.steps import limit_gradient, make_optimiser, make_schedule, scale_by_layer
 
 if TYPE_CHECKING:
     import torch
@@ -78,14 +75,13 @@ def fine_tune(
     settings = settings or TrainSettings(epochs=EPOCHS, learning_rate=LEARNING_RATE)
     teacher, described = load_model(checkpoint)
     _check_paths(checkpoint, described, out)
-    check_fit(described.spec, store)
+    check_fine_tuning(described.spec, store, settings)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     network = quantize_network(teacher, described, bits, target)
     description = replace(described, qat=grid_of(network))
-    masters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.SGD(masters, lr=settings.learning_rate, momentum=settings.momentum)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
+    optimiser = make_optimiser(network, settings)
+    schedule = make_schedule(optimiser, settings)
     random = np.random.default_rng(settings.seed)
     identity = {
         "float": file_hash(checkpoint / WEIGHTS),
@@ -93,20 +89,25 @@ def fine_tune(
         "settings": asdict(settings) | {"distillation": distillation},
         "data": store.fingerprint(),
     }
-    history = restore(out, identity, network, optimiser, schedule, random)
+    run = Run(network, optimiser, schedule, random)
+    restore(out, identity, run)
+    history = run.history
 
     def finish_epoch(loss: float | None) -> None:
         validation = evaluate(network, description.spec, store, store.indices("val"))
         history.append({"epoch": len(history), "loss": loss, "validation": validation.to_dict()})
         if rank(history[-1]) == max(rank(entry) for entry in history):
             network.refuse_overflow()
-            save_model(out, network, description)
-        remember(out, identity, network, optimiser, schedule, random, history)
+            with writing(out):
+                save_model(out, network, description)
+        remember(out, identity, run)
 
     if not history:
         finish_epoch(None)
-    batches = -(-len(store.indices("train")) // settings.batch)
+    batches = batches_of_epoch(np.asarray(store.labels)[store.indices("train")], settings)
     for epoch in range(len(history) - 1, settings.epochs):
+        if out_of_patience(history, settings.patience):
+            break
         report = _report(progress, batches * epoch, batches * settings.epochs)
         loss = _epoch(network, teacher, description, store, settings, optimiser, random, distillation, report)
         schedule.step()
@@ -191,13 +192,15 @@ def _epoch(
     import torch
 
     network.train()
-    order = random.permutation(store.indices("train"))
+    indices = store.indices("train")
+    order = epoch_order(indices, np.asarray(store.labels)[indices], random, balanced=settings.balanced)
     labels = np.eye(description.spec.classes, dtype=np.float32)[np.asarray(store.labels)]
     total = 0.0
     for number, part in enumerate(in_parts(order, settings.batch)):
         clips = store.batch(part)
         if settings.augment:
-            clips = augment(clips, random, settings.shift)
+            gray = description.spec.first_frame == "float"
+            clips = augment(clips, random, Augmentation.of(settings), gray_first=gray)
         frames = torch.from_numpy(clips)
         wanted = _wanted_rates(teacher, description, frames, torch.from_numpy(labels[part]), distillation)
         rates = forward(network, description.spec, frames).mean(dim=0)
@@ -207,6 +210,8 @@ def _epoch(
         _check_finite(network, loss, description, number + 1)
         if settings.layerwise:
             scale_by_layer(network)
+        if settings.clip_gradient is not None:
+            limit_gradient(network, settings.clip_gradient)
         optimiser.step()
         network.project()
         total += float(loss.detach()) * len(part)

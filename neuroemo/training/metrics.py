@@ -51,7 +51,7 @@ def wilson_interval(correct: int, clips: int, z: float = 1.959964) -> tuple[floa
     centre = p + z * z / (2 * clips)
     spread = z * math.sqrt(p * (1 - p) / clips + z * z / (4 * clips * clips))
     scale = 1 + z * z / clips
-    return ((centre - spread) / scale, (centre + spread) / scale)
+    return (max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,37 @@ def score(predicted: Array, labels: Array) -> Score:
     return Score(int(np.sum(predicted == labels)), len(labels))
 
 
-def step_curve(votes: Array, labels: Array) -> StepCurve:
+def vote_counts(votes: Array, voting: int) -> Array:
+    """Return how many neurons of each group fire, int64, from the shares that fire (float32 [T, N, classes]).
+
+    Shares of a tenth have no exact binary value: two groups that fired equally often can differ in the last bit of
+    their mean share. Whole numbers of spikes make a tie a tie, as on a chip.
+
+    >>> vote_counts(np.array([[[0.1, 0.3]]], dtype=np.float32), 10).tolist()
+    [[[1, 3]]]
+    """
+    return np.rint(np.asarray(votes, dtype=np.float64) * voting).astype(np.int64)
+
+
+def running_rates(votes: Array, voting: int | None = None) -> Array:
+    """Return the mean of the first t votes for t = 1 ... T, float64 [T, N, classes].
+
+    With ``voting`` neurons per group, votes are counted as whole spikes (``vote_counts``) before they are divided.
+    """
+    steps = np.arange(1, len(votes) + 1).reshape(-1, 1, 1)
+    if voting is None:
+        return np.cumsum(votes, axis=0, dtype=np.float64) / steps
+    return np.cumsum(vote_counts(votes, voting), axis=0) / (steps * voting)
+
+
+def step_curve(votes: Array, labels: Array, voting: int | None = None) -> StepCurve:
     """Return accuracy and loss along the steps from votes [T, N, classes] (the share of a group that fires).
 
     After t steps the rate is the mean of the first t votes; the loss is its mean squared distance from
-    the one-hot label, as in training.
+    the one-hot label, as in training. Of groups with equal rates the one with the lowest index is the answer.
+    ``voting`` as in ``running_rates``.
     """
-    steps = np.arange(1, len(votes) + 1).reshape(-1, 1, 1)
-    rates = np.cumsum(votes, axis=0, dtype=np.float64) / steps
+    rates = running_rates(votes, voting)
     wanted = np.eye(votes.shape[2])[labels]
     return StepCurve(
         accuracy=[float(x) for x in (rates.argmax(axis=2) == labels).mean(axis=1)],

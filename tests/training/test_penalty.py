@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from hw_targets.finding import UnsupportedError
+from hw_targets.finding import InputError, UnsupportedError
 from neuroemo.models.emotion import build_network, spec_by_name
 from neuroemo.profiling.counting.counter import count_operations
+from neuroemo.training.checkpoint import load_model
+from neuroemo.training.engine import default_engine
 from neuroemo.training.evaluation import forward
+from neuroemo.training.loop import TrainSettings, train
 from neuroemo.training.penalty import OperationsPenalty
+from tests.training.fake_store import FakeStore
 
 torch.set_num_threads(1)
 
@@ -98,3 +103,55 @@ def test_dropout_is_refused_by_name():
         OperationsPenalty(network)
     assert [finding.code for finding in caught.value.findings] == ["E909", "E909"]
     assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+def shares_of(network, spec, clips):
+    layers = list(count_operations(network, [torch.from_numpy(clips)]).layers.values())[1:]
+    return sum(layer.acs for layer in layers) / sum(layer.dense_macs for layer in layers)
+
+
+def test_a_run_that_pays_for_operations_needs_fewer(tmp_path):
+    store = FakeStore()
+    spec = replace(spec_by_name("tiny"), stride=2, pool="none")
+    found = []
+    for weight in (0.0, 3.0):
+        train(spec, store, tmp_path / str(weight), TrainSettings(epochs=6, operations_penalty=weight))
+        network, _ = load_model(tmp_path / str(weight))
+        found.append(shares_of(network, spec, store.batch(store.indices("test"))))
+    assert 0 < found[1] < 0.8 * found[0]
+
+
+def test_the_loss_is_the_error_plus_the_price_of_the_share(tmp_path):
+    store = FakeStore()
+    spec = replace(spec_by_name("tiny"), stride=2, pool="none")
+    once = {"epochs": 1, "batch": 99, "augment": False}
+    free = train(spec, store, tmp_path / "free", TrainSettings(**once))[0]["loss"]
+    paid = train(spec, store, tmp_path / "paid", TrainSettings(**once, operations_penalty=2.0))[0]["loss"]
+    torch.manual_seed(0)
+    network = build_network(spec).train()
+    penalty = OperationsPenalty(network)
+    order = np.random.default_rng(0).permutation(store.indices("train"))
+    forward(network, spec, torch.from_numpy(store.batch(order)))
+    assert paid - free == pytest.approx(2 * float(penalty.share()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weight", "engine", "code"),
+    [(0.5, "fused", "E901"), (-0.1, "spikingjelly", "E900"), (math.nan, "spikingjelly", "E900")],
+)
+def test_settings_that_mean_nothing_are_refused(weight, engine, code):
+    with pytest.raises(InputError) as caught:
+        TrainSettings(operations_penalty=weight, engine=engine)
+    assert [(finding.code, finding.node) for finding in caught.value.findings] == [(code, "operations_penalty")]
+
+
+def test_an_ann_has_no_spikes_to_pay_for(tmp_path):
+    with pytest.raises(InputError, match="which has no spikes"):
+        train(spec_by_name("tiny-ann"), FakeStore(), tmp_path, TrainSettings(operations_penalty=0.5))
+
+
+def test_the_default_engine_shows_its_spikes():
+    spec = spec_by_name("0.4snn@32")
+    assert default_engine(spec) == "fused"
+    assert default_engine(spec, operations_penalty=0.1) == "spikingjelly"
+    assert default_engine(replace(spec, stride=2, pool="none")) == "spikingjelly"
