@@ -1,4 +1,4 @@
-"""The verbs `energy` and `reproduce table2`: parsed arguments in, a result shown, an exit code out. Heavy imports are late."""
+"""The verbs `energy` and `reproduce table2`: parsed arguments in, a result shown, an exit code out."""
 
 from __future__ import annotations
 
