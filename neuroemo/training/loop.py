@@ -155,6 +155,12 @@ class _Training:
         """Batches that the run has done, over all its epochs."""
         return len(self.run.history) * self.batches + (self.run.epoch.done if self.run.epoch else 0)
 
+    @property
+    def price(self) -> float:
+        """What the share of operations costs in the loss of the current epoch."""
+        waits = len(self.run.history) < self.settings.penalty_warmup
+        return 0.0 if waits else self.settings.operations_penalty
+
     def close(self) -> None:
         """Close the log."""
         if self.log is not None:
@@ -253,11 +259,11 @@ class _Training:
         if world.size == 1:
             loss = mse_loss(rates, wanted)
             if self.penalty is not None:
-                loss = loss + self.settings.operations_penalty * self.penalty.share()
+                loss = loss + self.price * self.penalty.share()
             return loss, float(loss.detach()), 0
         loss = mse_loss(rates, wanted, reduction="sum") / (len(part) * self.spec.classes)
         if self.penalty is not None and len(labels):
-            loss = loss + self.settings.operations_penalty * self.penalty.share() * (len(labels) / len(part))
+            loss = loss + self.price * self.penalty.share() * (len(labels) / len(part))
         own = stop()
         told = world.sum_(torch.tensor([float(loss.detach()), float(own > 0)], dtype=torch.float64))
         return loss, float(told[0]), own or (TERMINATED if told[1] else 0)

@@ -45,6 +45,9 @@ def _optimiser(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--operations-penalty", type=float, metavar="WEIGHT", help="of the share of synaptic operations (default 0)"
     )
+    group.add_argument(
+        "--penalty-warmup", type=int, metavar="EPOCHS", help="epochs that do not pay that penalty yet (default 0)"
+    )
     group.add_argument("--seed", type=int, help="of weights, order, augmentation and dropout (default 0)")
 
 

@@ -19,6 +19,7 @@ import torch
 
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
+from neuroemo.models.spec import EmotionSpec
 from neuroemo.training.checkpoint import load_last, load_weights, save_last
 from neuroemo.training.distributed import leaves
 from neuroemo.training.settings import DEFAULTS
@@ -167,12 +168,14 @@ def differences(saved: Any, wanted: dict[str, Any]) -> list[str]:
 
     >>> differences({"settings": {"epochs": 2}}, {"settings": {"epochs": 3, "balanced": False}})
     ['settings.epochs is 2, asked for 3']
+    >>> spec = EmotionSpec("0.4snn").to_dict()
+    >>> differences({"spec": {name: spec[name] for name in spec if name != "stride"}}, {"spec": spec | {"steps": 16}})
+    ['spec.steps is 68, asked for 16']
     """
     if not isinstance(saved, dict):
         return ["it does not say which"]
-    if isinstance(settings := saved.get("settings"), dict):
-        saved = saved | {"settings": {**DEFAULTS, **settings}}
-    wanted = wanted | {"settings": {**DEFAULTS, **wanted.get("settings", {})}}
+    usual = {"settings": DEFAULTS, "spec": EmotionSpec("").to_dict()}
+    saved, wanted = (_with_defaults(identity, usual) for identity in (saved, wanted))
     before = {name: value for part in saved for name, value in leaves(saved[part], part)}
     now = {name: value for part in wanted for name, value in leaves(wanted[part], part)}
     return [
@@ -180,3 +183,9 @@ def differences(saved: Any, wanted: dict[str, Any]) -> list[str]:
         for name in dict.fromkeys([*before, *now])
         if before.get(name, "not set") != now.get(name, "not set") or (name in before) != (name in now)
     ]
+
+
+def _with_defaults(identity: dict[str, Any], usual: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return an identity with the entries that an older version did not know at the values it worked with."""
+    known = {part: identity[part] for part in usual if isinstance(identity.get(part), dict)}
+    return identity | {part: {**usual[part], **told} for part, told in known.items()}

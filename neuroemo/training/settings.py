@@ -34,7 +34,7 @@ class TrainSettings:
     machine's number of cores. ``engine``: SpikingJelly's own modules, or the fused ones (``fast``), equal up
     to the order of sums. ``precision``: what convolutions and products compute in; weights stay float32.
     ``operations_penalty``: what the share of dense synaptic operations that spikes cause costs in the loss
-    (``penalty.py``), for SpikingJelly's modules.
+    (``penalty.py``), for SpikingJelly's modules; ``penalty_warmup``: epochs at the start that do not pay it.
 
     Raises:
         InputError: a setting out of its range, or settings that contradict each other; all at once.
@@ -61,6 +61,7 @@ class TrainSettings:
     precision: Precision = "float32"
     engine: Engine = "spikingjelly"
     operations_penalty: float = 0.0
+    penalty_warmup: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train, all at once."""
@@ -84,7 +85,7 @@ def _out_of_range(settings: TrainSettings) -> Iterator[Finding]:
         whole = name != "learning_rate"
         if not (_is_whole(value) if whole else _is_number(value)) or not value > 0:
             yield Finding("E023", "error", name, str(value), "a whole number > 0" if whole else "a number > 0")
-    for name in ("seed", "shift", "shift_steps"):
+    for name in ("seed", "shift", "shift_steps", "penalty_warmup"):
         value = getattr(settings, name)
         if not _is_whole(value) or value < 0:
             yield Finding("E900", "error", name, str(value), "a whole number >= 0")
@@ -133,6 +134,11 @@ def _contradictions(settings: TrainSettings) -> Iterator[Finding]:
     if settings.engine == "fused" and settings.operations_penalty:
         found = f"{settings.operations_penalty} with the fused engine, which does not show the spikes between layers"
         yield contradiction("operations_penalty", found, "use engine spikingjelly")
+    if settings.penalty_warmup and not settings.operations_penalty:
+        yield contradiction("penalty_warmup", f"{settings.penalty_warmup}, and there is no penalty", "set one, or 0")
+    elif settings.penalty_warmup and settings.penalty_warmup >= settings.epochs:
+        found = f"{settings.penalty_warmup} of {settings.epochs} epochs: the penalty would never be paid"
+        yield contradiction("penalty_warmup", found, "train longer, or start it earlier")
 
 
 def _is_whole(value: Any) -> bool:

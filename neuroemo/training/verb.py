@@ -23,7 +23,7 @@ ADAMW_RATE = 0.001
 VALUES = (
     "epochs", "batch", "learning_rate", "momentum", "seed", "shift", "threads", "optimiser", "weight_decay", "schedule",
     "drop_events", "shift_steps", "clip_gradient", "patience", "precision", "engine",
-    "operations_penalty",
+    "operations_penalty", "penalty_warmup",
 )  # fmt: skip
 """Options whose value is the setting of the same name."""
 FLAGS = {

@@ -74,7 +74,7 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from hw_targets.loihi2.lava import group as groups
 from hw_targets.loihi2.lava import run_lava
-from tests.hw_targets.test_lava_faults import three_layers
+from tests.hw_targets.test_lava_faults_real import three_layers
 groups.WORKER = (sys.executable, {planted!r})
 chip, clips = three_layers()
 run_lava(chip, Path({file!r}), clips)

@@ -24,7 +24,7 @@ from hw_targets.loihi2 import lava
 from hw_targets.loihi2.netx.reader import open_netx
 from tests.hw_targets.lava_in_process import import_lava
 from tests.hw_targets.netx_constants import assert_same, of_chip, of_lava
-from tests.hw_targets.test_netx_reader import LIF, SDNN, conv, dense, image_in, recurrent, write
+from tests.hw_targets.netx_reader_parts import LIF, SDNN, conv, dense, image_in, recurrent, write
 
 SECONDS_PER_FILE = 10.0
 PATIENCE_AT_START = 300.0
