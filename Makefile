@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 NEWER := .venv-3.11
 PEERS := .venv-peers
 
-.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate bench-events bench-profile clean clean-kernels
+.PHONY: demo demo-small test test-slow test-3.11 lint install bench bench-simulate bench-events bench-profile bench-train clean clean-kernels
 
 demo: install
 	$(BIN)/neuroemo demo
@@ -44,6 +44,11 @@ bench-events: install
 	$(BIN)/python benchmarks/events.py $(if $(V2E),--v2e $(V2E))
 	$(BIN)/python benchmarks/events_figures.py
 	$(BIN)/python benchmarks/events_tables.py
+
+# Both engines at the paper's size: SpikingJelly needs about 16 GiB and several minutes. One entry per environment.
+bench-train: install $(NEWER)/installed
+	$(BIN)/python benchmarks/train.py
+	$(NEWER)/bin/python benchmarks/train.py
 
 # Our counter beside those that others publish, in an environment that has them; about five minutes on an idle machine.
 bench-profile: $(PEERS)/installed

@@ -63,7 +63,10 @@ def _early_exit(axes: Axes, told: dict[str, Any]) -> None:
     axes.set_title("Stopped at a lead")
     axes.fill_between(steps, low, high, color=look.GREEN, alpha=0.17, linewidth=0)
     axes.plot(steps, [one["accuracy"] for one in exits], color=look.GREEN, linewidth=1.4, marker="o", markersize=3)
-    for place in sorted({0, len(exits) // 4, len(exits) // 2, len(exits) - 1}):
+    last = steps[-1]
+    room = (len(told["steps"]["accuracy"]) + 1) / 6  # what a label takes, in steps
+    inner = (place for place in (len(exits) // 4, len(exits) // 2) if room < steps[place] < last - 1.5 * room)
+    for place in sorted({0, len(exits) - 1, *inner}):
         one = exits[place]
         above = one["accuracy"] < 0.85
         axes.annotate(
