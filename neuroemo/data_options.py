@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from neuroemo.deployment.options import positive
-from neuroemo.events.options import METHODS, SLOW_MOTION, readings, sensor
+from neuroemo.events.options import METHOD, SLOW_MOTION, readings, sensor, slow_motion
 
 NAMES = ("folder", "faces", "mosi", "afew-va", "nefer")
 MODELS = ("framediff", "pixel", "recorded")
@@ -28,7 +28,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     readings(parser, "framediff: ")
     parser.add_argument("--preset", choices=("clean", "noisy"), help="pixel: the camera (default clean)")
     parser.add_argument("--noise-seed", type=int, help="pixel: seed of the camera's noise (default 0)")
-    parser.add_argument("--slow-motion", choices=METHODS, help=f"pixel: {SLOW_MOTION}")
+    parser.add_argument("--slow-motion", type=slow_motion, metavar=METHOD, help=f"pixel: {SLOW_MOTION}")
     parser.add_argument("--step-us", type=int, help="recorded: length of one step in microseconds")
     parser.add_argument("--sensor", type=sensor, metavar="W,H", help="recorded: pixels, where the files do not say")
     parser.add_argument("--fold", type=int, help="which fold is the test, for a data set that comes in folds")

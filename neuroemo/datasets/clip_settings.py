@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.events.framediff import SIZE_RANGE, STEP_RANGE, FrameDiffSettings
 from neuroemo.events.pixel.settings import PixelSettings
 from neuroemo.events.rate import rate_findings
+from neuroemo.events.slow_motion_weights import NetworkWeights
 from neuroemo.events.upsample import SMALLEST_SIDE, UpsampleSettings
 
 MODELS = ("framediff", "pixel", "recorded")
@@ -62,7 +63,7 @@ class PixelClipSettings:
         """Return the settings as a JSON-ready dictionary."""
         own = {"size": self.size, "steps": self.steps, "first_frame": self.first_frame}
         rate = {} if self.fps is None else {"fps": self.fps}
-        between = {} if self.slow_motion is None else {"slow_motion": asdict(self.slow_motion)}
+        between = {} if self.slow_motion is None else {"slow_motion": self.slow_motion.to_dict()}
         return {"model": "pixel", **own, **rate, **between, "pixel": self.pixel.to_dict()}
 
 
@@ -149,7 +150,11 @@ def _slow_motion(told: object) -> UpsampleSettings | None:
     if not isinstance(told, dict):
         raise InputError(Finding("E867", "error", "slow_motion", repr(told), "an object, or none"))
     names = {item.name for item in fields(UpsampleSettings)}
-    return UpsampleSettings(**_known(told, names, names))
+    own = _known(told, names, names)
+    if isinstance(own["method"], dict):
+        method = NetworkWeights(**_known(own["method"], {"name", "sha256"}, {"name", "sha256"}))
+        return UpsampleSettings(**own | {"method": method})
+    return UpsampleSettings(**own)
 
 
 def clip_seed(seed: int, name: str) -> int:
@@ -186,12 +191,11 @@ def _shape_findings(size: object, steps: object) -> list[Finding]:
 def _slow_motion_findings(slow_motion: object, size: object) -> list[Finding]:
     if slow_motion is None:
         return []
-    if not isinstance(slow_motion, UpsampleSettings) or not isinstance(slow_motion.method, str):
-        limit = "UpsampleSettings with method none, linear or dis, or None"
+    if not isinstance(slow_motion, UpsampleSettings) or not isinstance(slow_motion.method, (str, NetworkWeights)):
+        limit = "UpsampleSettings with method none, linear, dis or a network's weights, or None"
         fix = "a store names its settings, and a function has no name: simulate with pixel_events instead"
         return [Finding("E867", "error", "slow_motion", repr(slow_motion), limit, fix=fix)]
-    flow = slow_motion.method == "dis" or (slow_motion.method == "linear" and slow_motion.factor == "flow")
-    if flow and isinstance(size, int) and size < SMALLEST_SIDE:
+    if slow_motion.follows_flow and isinstance(size, int) and size < SMALLEST_SIDE:
         found, limit = f"{size} pixels with slow motion", f"at least {SMALLEST_SIDE} for optical flow"
         return [Finding("E867", "error", "size", found, limit, fix="--slow-motion none, or a larger --size")]
     return []

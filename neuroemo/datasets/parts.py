@@ -63,6 +63,11 @@ def library_versions(settings: ClipSettings) -> dict[str, str]:
     found = {"neuroemo": version("neuroemo"), "numpy": np.__version__, "opencv": cv2.__version__, "av": av.__version__}
     if model_of(settings) == "pixel":
         found["numba"] = version("numba")
+    from neuroemo.events.slow_motion_weights import NetworkWeights
+
+    between = getattr(settings, "slow_motion", None)
+    if between is not None and isinstance(between.method, NetworkWeights):
+        found["torch"] = version("torch")
     return found
 
 

@@ -160,8 +160,15 @@ class ClipStore:
         return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()
 
     def density(self) -> EventDensity:
-        """Return the event density over the real spike steps of all clips (see ``event_density``)."""
-        return density_from_counts(*self.index.events)
+        """Return the event density over the real spike steps of all clips (see ``event_density``).
+
+        Steps longer than a frame may hold ON and OFF of one pixel: there the spikes are read to count these once.
+        """
+        both = 0
+        if not isinstance(self.settings, FrameDiffSettings):
+            for clip in map(self.clip, range(len(self))):
+                both += int(np.count_nonzero(clip.spikes[clip.spike_start : clip.valid_steps].all(axis=1)))
+        return density_from_counts(*self.index.events, both=both)
 
     def indices(self, split: str) -> npt.NDArray[np.int64]:
         """Return the indices of a split, ascending; raises ``InputError`` for an unknown or empty one."""

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from hw_targets.finding import Finding, InputError
 from neuroemo.datasets.chunks import COMPRESSION_LEVEL, EncodedClip, PackedClip
-from neuroemo.datasets.clip_settings import ClipSettings, settings_from_dict
+from neuroemo.datasets.clip_settings import ClipSettings, model_of, settings_from_dict
 from neuroemo.datasets.folder import SPLITS
 from neuroemo.events.clip import Clip, event_counts
 
@@ -243,7 +243,9 @@ def _read_attributes(file: Any, path: Path) -> tuple[ClipSettings, tuple[str, ..
     if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
         raise store_error(path, "event counts are not integers")
     on, off, positions = (int(value or 0) for value in values)
-    if on + off > positions or positions > 1 << 62:
+    # One pixel may send both within a step, unless steps are differences of two frames.
+    least = on + off if model_of(settings) == "framediff" else max(on, off)
+    if least > positions or positions > 1 << 62:
         raise store_error(path, f"{on} ON and {off} OFF events", f"{positions} positions")
     return settings, tuple(classes), (on, off, positions)
 

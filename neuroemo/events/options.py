@@ -6,8 +6,12 @@ import argparse
 from pathlib import Path
 
 SENSOR = "sensor size in pixels, as 346,260 or 346x260"
-SLOW_MOTION = "frames put between frames first: none, a blend, or optical flow (default dis, where things move fast)"
+SLOW_MOTION = (
+    "frames put between frames first, where things move fast: none, linear (a blend), dis (optical flow, default), "
+    "or FILE.safetensors with the weights of a network (docs/event-camera.md)"
+)
 METHODS = ("none", "linear", "dis")
+METHOD = "none|linear|dis|FILE"
 
 
 def events(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +67,7 @@ def _pixel(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--sensor", type=sensor, metavar="W,H", help=SENSOR + " (default: the video's)")
     group.add_argument("--threshold", type=float, help="change of log intensity that makes an event (default 0.2)")
     group.add_argument("--timing", choices=("linear", "slots"), help="times by straight lines (default), or as v2e's")
-    group.add_argument("--slow-motion", choices=METHODS, help=SLOW_MOTION)
+    group.add_argument("--slow-motion", type=slow_motion, metavar=METHOD, help=SLOW_MOTION)
     group.add_argument("--seed", type=int, help="seed of the sensor's noise (default 0)")
 
 
@@ -79,6 +83,15 @@ def show(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sort", action="store_true", help="sort events whose times run backwards (refused otherwise)")
     parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw the events and their rate")
+
+
+def slow_motion(text: str) -> str | Path:
+    """Read a method by its name, or the file with a network's weights.
+
+    >>> slow_motion("dis"), slow_motion("a.safetensors").name
+    ('dis', 'a.safetensors')
+    """
+    return text if text in METHODS else Path(text)
 
 
 def sensor(text: str) -> tuple[int, int]:

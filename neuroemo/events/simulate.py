@@ -73,13 +73,15 @@ def pixel_events(
     """
     from neuroemo.events.pixel.simulator import PixelSimulator
     from neuroemo.events.readers import write_events
+    from neuroemo.events.slow_motion_weights import NetworkWeights
     from neuroemo.events.stream import stream_frames
     from neuroemo.events.upsample import Upsampler, upsample_stream
 
     size = None if sensor is None else (sensor[1], sensor[0])
     camera: PixelSimulator | None = None
     pieces, frames = [], 0
-    upsampler = Upsampler(slow_motion or UpsampleSettings())
+    between = slow_motion or UpsampleSettings()
+    upsampler = Upsampler(between)
     last_us = 0
     for chunk in upsample_stream(stream_frames(video, size=size), upsampler):
         camera = camera or PixelSimulator(settings, *chunk.frames.shape[1:])
@@ -95,6 +97,8 @@ def pixel_events(
     events = np.concatenate(pieces)
     write_events(output, events, (width, height, 2))
     report = asdict(upsampler.report)
+    if isinstance(between.method, NetworkWeights):
+        report["network"] = between.method.to_dict()
     seconds = last_us * 1e-6
     return {
         "model": "pixel",

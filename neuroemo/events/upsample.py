@@ -7,7 +7,8 @@ Between frames A at time 0 and B at time 1, with optical flow F01 (A to B) and F
              F0 = -(1 - t) t F01 + t^2 F10,   F1 = (1 - t)^2 F01 - t (1 - t) F10
 
 with the flow of Kroeger et al., "Fast optical flow using dense inverse search" (ECCV 2016), as OpenCV computes it
-in its ultrafast preset, and the intermediate flow of Jiang et al., "Super SloMo" (CVPR 2018), equation 4.
+in its ultrafast preset, and the intermediate flow of Jiang et al., "Super SloMo" (CVPR 2018), equation 4; their
+trained network, for which the user has the weights, is in ``slow_motion_network``.
 The number of frames follows the fastest pixel, the adaptive sampling of ESIM (Rebecq et al., CoRL 2018).
 """
 
@@ -15,14 +16,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hw_targets.finding import Finding, InputError
+from neuroemo.events.slow_motion_weights import NetworkWeights, find_weights
 from neuroemo.events.stream import CHUNK_BYTES, FrameChunk, check_times
+
+if TYPE_CHECKING:
+    from neuroemo.events.slow_motion_network import FramePair
 
 Gray = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
@@ -40,15 +46,16 @@ MAX_FACTOR = 256
 class UpsampleSettings:
     """How many frames are put between two, and how they are made; the default suits the pixel model.
 
-    ``method``: "none", "linear" (a blend), "dis" (optical flow), or an ``Interpolator``. ``factor``: the steps from
-    one frame to the next, either one number for all, or "flow" for ``ceil(largest flow in pixels)``, 1 where that is
-    under ``least_flow`` pixels (flow pays only above), or "brightness" for ``ceil(largest change of log
-    intensity / brightness_step)``. Both are at most ``largest_factor`` and at most one step per microsecond.
+    ``method``: "none", "linear" (a blend), "dis" (optical flow), the path of a network's weights (kept as
+    ``NetworkWeights``), or an ``Interpolator``. ``factor``: the steps from one frame to the next, either one number
+    for all, or "flow" for ``ceil(largest flow in pixels)``, 1 where that is under ``least_flow`` pixels (flow pays
+    only above), or "brightness" for ``ceil(largest change of log intensity / brightness_step)``. Both are at most
+    ``largest_factor`` and at most one step per microsecond. A network's frames follow its own flow, all others DIS.
 
-    Raises ``InputError`` with one finding per value out of range.
+    Raises ``InputError`` with one finding per value out of range, or for weights as ``find_weights`` does.
     """
 
-    method: Literal["none", "linear", "dis"] | Interpolator = "dis"
+    method: Literal["none", "linear", "dis"] | NetworkWeights | Path | Interpolator = "dis"
     factor: Literal["flow", "brightness"] | int = "flow"
     largest_factor: int = 32
     least_flow: float = 1.5
@@ -61,8 +68,12 @@ class UpsampleSettings:
         def wrong(name: str, limit: str) -> None:
             findings.append(Finding("E763", "error", name, repr(getattr(self, name)), limit))
 
-        if self.method not in ("none", "linear", "dis") and not callable(self.method):
-            wrong("method", "'none', 'linear', 'dis' or a function (frame, frame, factor) -> frames")
+        known = isinstance(self.method, (NetworkWeights, Path)) or self.method in ("none", "linear", "dis")
+        if not known and not callable(self.method):
+            wrong(
+                "method",
+                "'none', 'linear', 'dis' or a function (frame, frame, factor) -> frames, or a network's weights",
+            )
         if self.factor not in ("flow", "brightness") and not _whole(self.factor):
             wrong("factor", f"'flow', 'brightness' or 1..{MAX_FACTOR}")
         if not _whole(self.largest_factor):
@@ -74,6 +85,19 @@ class UpsampleSettings:
                 wrong(name, f"{low:g}..{high:g}")
         if findings:
             raise InputError(findings)
+        if isinstance(self.method, Path):
+            object.__setattr__(self, "method", find_weights(self.method))
+
+    @property
+    def follows_flow(self) -> bool:
+        """Whether optical flow is needed: for the frames between, or for their number."""
+        made_by_flow = self.method == "dis" or isinstance(self.method, NetworkWeights)
+        return made_by_flow or (self.method != "none" and self.factor == "flow")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a JSON-ready dictionary; of a network's weights, name and SHA-256."""
+        method = self.method.to_dict() if isinstance(self.method, NetworkWeights) else self.method
+        return asdict(self) | {"method": method}
 
 
 def _whole(value: object) -> bool:
@@ -100,6 +124,8 @@ class Upsampler:
 
     def __init__(self, settings: UpsampleSettings | None = None) -> None:
         self.settings = settings or UpsampleSettings()
+        if isinstance(self.settings.method, NetworkWeights):
+            self.settings.method.check_at_hand()
         self._last: Gray | None = None
         self._time_us: int | None = None
         self._flow: Any = None
@@ -136,16 +162,15 @@ class Upsampler:
         if settings.method == "none":
             self._count(1, 1)
             return
-        needs_flow = settings.factor == "flow" or (settings.method == "dis" and settings.factor != 1)
-        flows = self._flows(before, after) if needs_flow else None
+        moved = self._moved(before, after) if settings.factor == "flow" else None
         length = stop_us - start_us
-        wanted = self._wanted(before, after, flows)
+        wanted = self._wanted(before, after, moved)
         allowed = settings.largest_factor if isinstance(settings.factor, str) else wanted
         factor = min(wanted, allowed, length)
         self._count(wanted, factor)
         if factor == 1:
             return
-        pictures = self._pictures(before, after, factor, flows)
+        pictures = self._pictures(before, after, factor, moved)
         for step, picture in enumerate(pictures, start=1):
             yield picture, start_us + (2 * step * length + factor) // (2 * factor)
 
@@ -158,23 +183,33 @@ class Upsampler:
             limited_pairs=report.limited_pairs + (wanted > factor),
         )
 
-    def _wanted(self, before: Gray, after: Gray, flows: tuple[Flow, Flow] | None) -> int:
+    def _wanted(self, before: Gray, after: Gray, moved: FramePair | FlowPair | None) -> int:
         settings = self.settings
         if isinstance(settings.factor, int):
             return settings.factor
         if settings.factor == "brightness":
             return max(1, math.ceil(largest_change(before, after) / settings.brightness_step))
-        largest = max(largest_flow(flow) for flow in flows or ())
+        largest = max(largest_flow(flow) for flow in moved.flows()) if moved else 0.0
         return 1 if largest < settings.least_flow else max(1, math.ceil(largest))
 
-    def _pictures(self, before: Gray, after: Gray, factor: int, flows: tuple[Flow, Flow] | None) -> Iterable[Gray]:
+    def _pictures(self, before: Gray, after: Gray, factor: int, moved: FramePair | FlowPair | None) -> Iterable[Gray]:
         method = self.settings.method
-        if not isinstance(method, str):
-            return _checked(method(before.copy(), after.copy(), factor), factor, before.shape)
         shares = [step / factor for step in range(1, factor)]
-        if method == "dis" and flows is not None:
-            return (warp_between(before, after, *flows, share) for share in shares)
-        return (blend(before, after, share) for share in shares)
+        if callable(method):
+            return _checked(method(before.copy(), after.copy(), factor), factor, before.shape)
+        if method == "linear":
+            return (blend(before, after, share) for share in shares)
+        known = moved or self._moved(before, after)
+        return (known.at(share) for share in shares)
+
+    def _moved(self, before: Gray, after: Gray) -> FramePair | FlowPair:
+        """Return two frames and the flow between them, by the network if there is one."""
+        method = self.settings.method
+        if isinstance(method, NetworkWeights):
+            from neuroemo.events.slow_motion_network import load_network
+
+            return load_network(method, str(method.path)).pair(before, after)
+        return FlowPair(before, after, *self._flows(before, after))
 
     def _flows(self, before: Gray, after: Gray) -> tuple[Flow, Flow]:
         import cv2
@@ -192,8 +227,7 @@ class Upsampler:
         if not right or (self._last is not None and shape[1:] != self._last.shape):
             found = f"{getattr(frames, 'dtype', type(frames).__name__)} {list(shape)}"
             raise InputError(Finding("E714", "error", "frames", found, wanted))
-        flow = self.settings.method != "none" and (self.settings.factor == "flow" or self.settings.method == "dis")
-        if flow and min(shape[1:]) < SMALLEST_SIDE:
+        if self.settings.follows_flow and min(shape[1:]) < SMALLEST_SIDE:
             found = f"{shape[2]}x{shape[1]} pixels"
             fix = "use method='linear' with a number as factor"
             limit = f"at least {SMALLEST_SIDE}x{SMALLEST_SIDE} for optical flow"
@@ -208,6 +242,24 @@ def _checked(made: Any, factor: int, shape: tuple[int, ...]) -> Gray:
         fix = "return the factor - 1 frames between the two, 0..255"
         raise InputError(Finding("E764", "error", "interpolator", found, f"uint8 {list(wanted)}", fix=fix))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPair:
+    """Two frames uint8 ``[H, W]`` and the flow from the first to the second and back, float32 ``[H, W, 2]``."""
+
+    before: Gray
+    after: Gray
+    forward: Flow
+    backward: Flow
+
+    def flows(self) -> tuple[Flow, Flow]:
+        """Return both flows."""
+        return self.forward, self.backward
+
+    def at(self, share: float) -> Gray:
+        """Return the frame at time ``share``, see ``warp_between``."""
+        return warp_between(self.before, self.after, self.forward, self.backward, share)
 
 
 def largest_flow(flow: Flow) -> float:
