@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from export.storage import write_json
+from hw_targets.finding import Finding, InputError
 from neuroemo.energy.latex import escaped
+from neuroemo.reproduce.table1_document import SCHEMA
 from neuroemo.reproduce.table1_text import MINUS, caption, notes, percent, points, printed
 
 Report = dict[str, Any]
@@ -27,6 +29,22 @@ def write_table1(report: Report, folder: Path) -> list[Path]:
         os.replace(aside, folder / name)
     write_json(folder / "report.json", report)
     return [folder / name for name in FILES]
+
+
+def write_table1_anew(report: Report, path: Path) -> list[Path]:
+    """Write page, table and lines again from a report that was read from ``path``.
+
+    Raises:
+        InputError: the report is damaged, or of another version.
+    """
+    try:
+        if report.get("schema") != SCHEMA:
+            raise ValueError(f"schema {report.get('schema')!r}, this version reads {SCHEMA}")
+        return write_table1(report, path.parent)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        fix = "make it again: neuroemo reproduce table1 continues in its folder and trains nothing that is there"
+        found = f"not a report of Table I: {error!r}"
+        raise InputError(Finding("E936", "error", str(path), found, fix=fix)) from error
 
 
 def table_csv(report: Report) -> str:

@@ -6,10 +6,12 @@ import copy
 import csv
 import html.parser
 import io
+import json
 import re
 
 import pytest
 
+from neuroemo import cli
 from neuroemo.reproduce.table1_files import table_csv, table_latex, write_table1
 from neuroemo.reproduce.table1_page import drawing, render_table1
 from neuroemo.reproduce.table1_text import order_lines, table_markdown, table_text
@@ -128,3 +130,15 @@ def test_four_files_and_nothing_else(tmp_path):
     written = write_table1(report(), tmp_path)
     assert sorted(written) == sorted(tmp_path.iterdir())
     assert sorted(path.name for path in written) == ["report.html", "report.json", "table1.csv", "table1.tex"]
+
+
+def test_the_verb_report_writes_them_again_and_refuses_a_damaged_one(tmp_path, capsys):
+    write_table1(report(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "report.html").unlink()
+    assert cli.run(["report", str(tmp_path)]) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for damage in ({"rows": 3}, {"schema": 2}):
+        (tmp_path / "report.json").write_text(json.dumps(report() | damage))
+        assert cli.run(["report", str(tmp_path)]) == 2
+        assert "E936" in capsys.readouterr().err
