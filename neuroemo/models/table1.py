@@ -30,7 +30,17 @@ TABLE_I: tuple[EmotionSpec, ...] = (
 """The networks in the order of Table I; each differs from the row that its explanation names in one field."""
 
 NEUROEMO_S: tuple[EmotionSpec, ...] = tuple(
-    EmotionSpec(name, size=48, steps=16, channels=channels, hidden=hidden, pool="none", stride=2, first_frame="spikes")
+    EmotionSpec(
+        name,
+        size=48,
+        steps=16,
+        channels=channels,
+        hidden=hidden,
+        tau=4.0,
+        pool="none",
+        stride=2,
+        first_frame="spikes",
+    )
     for name, channels, hidden in (
         ("neuroemo-s", (12, 16, 16), 64),
         ("neuroemo-xs", (8, 12, 16), 32),

@@ -8,7 +8,11 @@ With the spikes s_l that enter synaptic layer l, after the first, and the exact 
 The numerator is what the operation counter counts on the same clips (``profiling.counting``), and its gradient
 reaches the weights through the surrogate gradient of the spikes. The first layer is left out: its events come from the
 camera, and no weight changes them. Behind an average pool a spike is charged as deployed, where the pool is folded into
-the synapses: a mean of 1/4 stands for one spike. The idea of training against a count of synaptic operations is that of
+the synapses: a mean of 1/4 stands for one spike.
+
+While a network knows nothing its error hardly changes, and the price may decide where it goes: of the runs that paid
+from the start, some never left chance (docs/neuroemo-s.md). ``penalty_warmup`` epochs are therefore free, and a share
+costs something from the next epoch on. The idea of training against a count of synaptic operations is that of
 Sorbaro et al., Front. Neurosci. 14:662 (2020).
 """
 

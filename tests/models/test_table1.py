@@ -14,8 +14,16 @@ from export.reference import run_graph
 from hw_targets.finding import InputError
 from hw_targets.loihi2.lava import lava_available
 from hw_targets.registry import get_target
+from neuroemo.datasets.store import ClipStore
+from neuroemo.deployment.model import ModelOptions, load_model_argument
 from neuroemo.models.emotion import SPECS, TABLE_I, EmotionSpec, build_network, spec_by_name, stacked_frames, twin_of
+from neuroemo.training import loop
+from neuroemo.training.checkpoint import load_model
+from neuroemo.training.engine import default_engine
+from neuroemo.training.evaluation import evaluate
+from neuroemo.training.settings import TrainSettings
 from tests.conftest import random_clips
+from tests.reproduce.small_store import small_store
 
 TARGET = get_target("loihi2")
 SPIKING = ("plif-fang", "baseline", "plif", "0.8snn", "0.4snn", "mpsnn", "puresnn")
@@ -28,14 +36,14 @@ def small(name):
     return spec_by_name(name, **(FIVE_STAGES if name == "plif-fang" else SMALL))
 
 
-def firing(spec, seed=0, count=6):
+def firing(spec, seed=0, count=6, network=None):
     """The network of ``spec``, made to fire in every layer: scaled one layer after the other, input side first.
 
     Each normalisation gets the statistics of its own input and a spread of two thresholds, so that about a
     third of the currents would fire on their own; each linear layer is scaled to the same spread.
     """
     torch.manual_seed(seed)
-    network, clips = build_network(spec).eval(), torch.from_numpy(random_clips(spec, count, seed))
+    network, clips = (network or build_network(spec)).eval(), torch.from_numpy(random_clips(spec, count, seed))
     names = [name for name, m in network.named_modules() if type(m).__name__ in ("BatchNorm2d", "Linear")]
     modules = dict(network.named_modules())
     for name in names:
@@ -62,9 +70,9 @@ def shown(spikes):
         assert 0.01 < values.mean() < 0.9, f"{name} is silent or saturated: nothing is shown"
 
 
-def compiled(name):
+def compiled(name, trained=None):
     spec = small(name)
-    network, clips = firing(spec), random_clips(spec, 3, 1)
+    network, clips = firing(spec, network=trained), random_clips(spec, 3, 1)
     return network, clips, compile_model(network, clips, TARGET, dt_us=33333.0, first_frame=spec.first_frame)
 
 
@@ -287,6 +295,41 @@ def test_all_wrong_fields_are_named_at_once():
     assert len(caught.value.findings) == 3
 
 
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def trained_run(name, folder):
+    """Train a row of Table I for two epochs of two batches; return its folder, its history and its clips."""
+    spec = small(name)
+    path = small_store(folder / "clips.h5", spec.first_frame, clips=16, size=spec.size, steps=spec.steps)
+    store = ClipStore.open(path)
+    settings = TrainSettings(epochs=2, batch=4, engine=default_engine(spec))
+    return folder / "run", loop.train(spec, store, folder / "run", settings), store
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in TABLE_I])
+def test_each_network_trains_in_every_layer_and_is_scored(name, tmp_path):
+    run, history, store = trained_run(name, tmp_path)
+    network, description = load_model(run)
+    spec = small(name)
+    assert description.spec == spec
+    assert [entry["step"] for entry in history] == [2, 4]
+    torch.manual_seed(TrainSettings().seed)
+    start, weights = build_network(spec).state_dict(), dict(network.named_parameters())
+    untouched = [name for name, weight in weights.items() if torch.equal(weight, start[name])]
+    # While the hidden layer is still silent, its spikes teach the voting neurons nothing.
+    assert all(name.startswith("voting_neurons.") for name in untouched)
+    found = evaluate(network, spec, store, store.indices("test"))
+    assert found.votes.shape == (1 if name == "ann" else spec.steps, 4, 2)
+    assert found.score.accuracy == (found.predicted == np.array([0, 1, 0, 1])).mean()
+
+
+def test_the_trained_ann_is_refused_by_the_export(tmp_path):
+    run, _, _ = trained_run("ann", tmp_path)
+    with pytest.raises(InputError, match=r"E649.*an ANN: it has no spikes to export"):
+        load_model_argument(str(run), ModelOptions())
+
+
 # --- to the chip --------------------------------------------------------------------------------------------------
 
 
@@ -324,8 +367,9 @@ needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava needs Python 
     "name",
     [pytest.param(name, marks=() if name == "plif-fang" else pytest.mark.slow) for name in SPIKING],
 )
-def test_lava_agrees_with_the_simulator_on_every_spike(name, tmp_path):
-    _, clips, result = compiled(name)
+def test_lava_agrees_with_the_simulator_on_every_spike_of_a_trained_network(name, tmp_path):
+    run, _, _ = trained_run(name, tmp_path)
+    _, clips, result = compiled(name, load_model(run)[0])
     TARGET.write(result.chip, tmp_path / "model.net")
     judged = TARGET.judge(result.chip, tmp_path / "model.net", clips, timeout_s=300)
     ours = TARGET.simulate(result.chip, clips)

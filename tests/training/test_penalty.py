@@ -135,6 +135,35 @@ def test_the_loss_is_the_error_plus_the_price_of_the_share(tmp_path):
     assert paid - free == pytest.approx(2 * float(penalty.share()), rel=1e-4)
 
 
+def test_the_warm_up_is_free_and_the_epoch_after_it_pays(tmp_path):
+    store = FakeStore()
+    spec = replace(spec_by_name("tiny"), stride=2, pool="none")
+    both = {"epochs": 2, "batch": 99, "augment": False, "schedule": "constant"}
+    free = train(spec, store, tmp_path / "free", TrainSettings(**both))
+    paid = TrainSettings(**both, operations_penalty=2.0, penalty_warmup=1)
+    late = train(spec, store, tmp_path / "late", paid)
+    assert late[0]["loss"] == free[0]["loss"]
+    assert late[0]["gradient_norm"] == free[0]["gradient_norm"]
+    assert late[1]["loss"] > 1.05 * free[1]["loss"]
+    assert late[1]["gradient_norm"] != free[1]["gradient_norm"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"penalty_warmup": 3}, "E901"),
+        ({"penalty_warmup": 12, "operations_penalty": 0.1}, "E901"),
+        ({"penalty_warmup": -1, "operations_penalty": 0.1}, "E900"),
+        ({"penalty_warmup": 1.5, "operations_penalty": 0.1}, "E900"),
+    ],
+)
+def test_a_warm_up_that_means_nothing_is_refused(changes, code):
+    with pytest.raises(InputError) as caught:
+        TrainSettings(**changes)
+    assert [(finding.code, finding.node) for finding in caught.value.findings] == [(code, "penalty_warmup")]
+    assert TrainSettings(penalty_warmup=11, operations_penalty=0.1).penalty_warmup == 11
+
+
 @pytest.mark.parametrize(
     ("weight", "engine", "code"),
     [(0.5, "fused", "E901"), (-0.1, "spikingjelly", "E900"), (math.nan, "spikingjelly", "E900")],
