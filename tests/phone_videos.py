@@ -7,6 +7,8 @@ so that the same scene can be recorded at any frame rate.
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -114,6 +116,20 @@ def scene(label: str, seed: int, seconds: float, width: int, height: int) -> np.
     return picture
 
 
+@contextmanager
+def usual_scheduling():
+    """Leave this process as it was scheduled: SVT-AV1, run by root, gives its caller the highest real-time priority."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+@usual_scheduling()
 def record(path: Path, camera: Camera, label: str, seed: int, seconds: float = 1.6) -> None:
     """Write one video of a scene."""
     import av
