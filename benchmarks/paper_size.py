@@ -65,18 +65,17 @@ def main() -> None:
             row, failure = None, str(failed)
             say(f"{spec.name}: {failure}")
         _write(spec.name, row, failure)
+    if RESULTS.exists():
+        write_section(DOCS, json.loads(RESULTS.read_text(encoding="utf-8")))
 
 
 def _write(name: str, row: dict[str, Any] | None, failure: str) -> None:
-    """Add a row, or why there is none, to the results as they are now, and write the section again."""
+    """Add a row, or why there is none, to the results as they are now."""
     known = _known()
     rows, failed = known["rows"], {other: why for other, why in known["failed"].items() if other != name}
     rows |= {} if row is None else {name: row}
     failed |= {} if row is not None else {name: failure}
-    ordered = {spec.name: rows[spec.name] for spec in TABLE_I if spec.name in rows}
-    result = {"machine": machine(), "conditions": _conditions(), "rows": ordered, "failed": failed}
-    write_json(RESULTS, result)
-    write_section(DOCS, result)
+    write_json(RESULTS, {"machine": machine(), "conditions": _conditions(), "rows": rows, "failed": failed})
 
 
 def say(line: str) -> None:
@@ -173,7 +172,8 @@ def _export(row: Row, firing: Path, clips: Path) -> dict[str, Any]:
     """Export with the comparison on the test clips; a bundle below the usual agreement is kept and said so."""
     words = (firing, "--data", clips, "--split", "test", "--limit", PROVED_ON, "-o", row.bundle, "--force")
     if not (row.bundle / "manifest.json").exists():
-        (row.folder / "export.json").unlink(missing_ok=True)  # a bundle that is gone is made again
+        for name in ("export", "lava_fast", "lava"):  # a bundle that is gone is made, and compared, again
+            (row.folder / f"{name}.json").unlink(missing_ok=True)
     told = row.verb("export", *words, codes=(0, 5))
     report = told["told"]
     layers = report["verify"]["layers"]
@@ -205,7 +205,10 @@ def _lava(row: Row, name: str, clips: Path, steps: int, *patch: str) -> dict[str
 def _refusal(row: Row, run: Path, clips: Path) -> dict[str, Any]:
     """Return how the export refuses the ANN."""
     told = row.verb("export", run, "--data", clips, "-o", row.bundle, codes=(2, 3, 4))
-    return _cost(told) | {"refused": told["told"]["findings"], "exit_code": told["code"]}
+    refused = [
+        finding | {"node": row.spec.name} for finding in told["told"]["findings"]
+    ]  # not the folder of this machine
+    return _cost(told) | {"refused": refused, "exit_code": told["code"]}
 
 
 def _cost(told: dict[str, Any]) -> dict[str, Any]:

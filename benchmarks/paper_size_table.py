@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from neuroemo.models.table1 import TABLE_I
+
 BEGIN, END = "<!-- paper-size: begin -->", "<!-- paper-size: end -->"
 
 
@@ -17,13 +19,14 @@ def write_section(docs: Path, result: dict[str, Any]) -> None:
 
 def section(result: dict[str, Any]) -> str:
     """Return the section as Markdown."""
-    spiking = {name: row for name, row in result["rows"].items() if "lava_fast" in row}
+    names = [spec.name for spec in TABLE_I]
+    spiking = {name: result["rows"][name] for name in names if "lava_fast" in result["rows"].get(name, {})}
     blocks = [_machine(result["machine"])]
     if spiking:
         blocks += [_compared(spiking), _proved(spiking), _costs(spiking), _plain(spiking)]
     if "ann" in result["rows"]:
         blocks.append(_ann(result["rows"]["ann"]))
-    if missing := [name for name in result["conditions"]["specs"] if name not in result["rows"]]:
+    if missing := [name for name in names if name not in result["rows"]]:
         blocks.append(f"Not measured: {', '.join(missing)}." + _reasons(result["failed"]))
     return "\n\n".join(block for block in blocks if block)
 
@@ -35,15 +38,17 @@ def _machine(told: dict[str, Any]) -> str:
 
 def _compared(rows: dict[str, Any]) -> str:
     lines = [
-        "| network | steps | spikes compared with Lava | differ | spikes among them | layers | netx file | bundle |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| network | steps | spikes compared with Lava | differ | spikes among them | layers | neurons | cores "
+        "| netx file | bundle |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in rows.items():
-        run, export = row["lava_fast"], row["export"]
+        run, export, placed = row["lava_fast"], row["export"], row["export"]["placement"]
         fired = sum(layer["spikes"] for layer in run["layers"])
         lines.append(
             f"| {name} | {run['steps']} | {run['compared_spikes']:,} | {run['mismatched_spikes']:,} | {fired:,} "
-            f"| {len(run['layers'])} | {export['netx_bytes'] / 1e6:.1f} MB | {export['bundle_bytes'] / 1e6:.0f} MB |"
+            f"| {len(run['layers'])} | {placed['neurons']:,} | {placed['cores']} "
+            f"| {export['netx_bytes'] / 1e6:.1f} MB | {export['bundle_bytes'] / 1e6:.0f} MB |"
         )
     return "\n".join(lines)
 

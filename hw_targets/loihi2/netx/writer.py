@@ -1,8 +1,9 @@
 """The chip file: netx HDF5 as ``lava.lib.dl.netx.hdf5.Network`` reads it, and nothing of ours in it.
 
 Written so that each known trap is dodged: int64 everywhere (a float or uint64 neuron constant hangs
-Lava), scalar strides per axis pair in (H, W) order, torch weight layout, C, H, W shapes, and no
-``messageBits``, which no released version can read.
+Lava), scalar strides per axis pair in (H, W) order, torch weight layout, C, H, W shapes, no
+``messageBits``, which no released version can read, and at most 127 groups of a convolution: Lava 0.10 keeps
+their number in a signed byte, and a layer of 128 groups would hand on nothing (``lava/proc/conv/models.py``).
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw_targets.finding import Finding, UnsupportedError
+from hw_targets.graph import Array
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
 
 if TYPE_CHECKING:
     import h5py
+
+GROUPS_MAX = 127
+"""Groups of a convolution that Lava counts right."""
 
 
 def write_netx(chip: ChipGraph, path: Path) -> None:
@@ -56,7 +61,8 @@ def write_netx(chip: ChipGraph, path: Path) -> None:
 def _write_layer(entry: h5py.Group, layer: ChipLayer) -> None:
     entry["type"] = np.bytes_(layer.kind)
     entry["shape"] = np.array(layer.output_shape, dtype=np.int64)
-    entry["weight"] = layer.weight.astype(np.int64) << layer.weight_exponent
+    weight, groups = fewer_groups(layer.weight, layer.groups)
+    entry["weight"] = weight.astype(np.int64) << layer.weight_exponent
     if layer.recurrent is not None:
         entry["weight_rec"] = layer.recurrent.astype(np.int64) << layer.weight_exponent
     if layer.delay is not None:
@@ -67,8 +73,28 @@ def _write_layer(entry: h5py.Group, layer: ChipLayer) -> None:
     if layer.kind == "conv":
         for key in ("stride", "padding", "dilation"):
             entry[key] = np.array(getattr(layer, key), dtype=np.int64)
-        entry["groups"] = np.int64(layer.groups)
+        entry["groups"] = np.int64(groups)
     _write_neurons(entry, layer)
+
+
+def fewer_groups(weight: Array, groups: int) -> tuple[Array, int]:
+    """Return the same convolution with at most ``GROUPS_MAX`` groups: several become one, with zeros between them.
+
+    ``weight`` [C_out, C_in / groups, kH, kW], any other where ``groups`` is 1. The new number is the largest divisor.
+
+    >>> merged, groups = fewer_groups(np.ones((128, 1, 2, 2)), 128)
+    >>> groups, merged.shape, merged[:2, :, 0, 0].tolist()
+    (64, (128, 2, 2, 2), [[1.0, 0.0], [0.0, 1.0]])
+    """
+    if groups <= GROUPS_MAX:
+        return weight, groups
+    fewer = next(number for number in range(GROUPS_MAX, 0, -1) if groups % number == 0)
+    merged, inputs, outputs = groups // fewer, weight.shape[1], weight.shape[0] // groups
+    wide = np.zeros((len(weight), merged * inputs, *weight.shape[2:]), dtype=weight.dtype)
+    for row, kernel in enumerate(weight):
+        start = row // outputs % merged * inputs
+        wide[row, start : start + inputs] = kernel
+    return wide, fewer
 
 
 def _write_neurons(entry: h5py.Group, layer: ChipLayer) -> None:
