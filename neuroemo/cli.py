@@ -34,7 +34,7 @@ from neuroemo.training.evaluate_verb import evaluate
 from neuroemo.training.verb import train
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
-TWO_WORDS = ("energy diff", "events show", "data prepare", "data check")
+TWO_WORDS = ("energy diff", "energy tradeoff", "events show", "data prepare", "data check")
 """Verbs whose second word would else be read as a path."""
 NOT_ALONE = ("data",)
 """First words that are no verb without their second."""
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.diff(verb("diff", deploy.diff, "say what changed between two bundles"))
     energy_options.energy(verb("energy", energy.energy, "count what spikes cost, price it, beside the twin ANN"))
     energy_options.diff(verb("energy diff", energy.diff, "say what changed between two energy reports"))
+    energy_options.tradeoff(verb("energy tradeoff", energy.tradeoff, "draw accuracy against energy of networks"))
     reproduce_options.reproduce(
         verb("reproduce", reproduce, "make a table or a figure of the paper anew, beside its own")
     )

@@ -35,6 +35,10 @@ def report(args: Namespace, console: Console) -> int:
         written += _bundle_pages(args.folder)
     elif told.get("kind") == "energy":
         _energy_page(path, page)
+    elif told.get("kind") == "tradeoff":
+        from neuroemo.energy.tradeoff.verb import rendered_anew
+
+        page.write_text(rendered_anew(told, path), encoding="utf-8")
     elif told.get("kind") == "table1":
         from neuroemo.reproduce.table1_files import write_table1_anew
 

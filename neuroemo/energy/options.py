@@ -1,4 +1,4 @@
-"""The options of `neuroemo energy`, `neuroemo energy diff` and `neuroemo reproduce table2`."""
+"""The options of `neuroemo energy`, `energy diff`, `energy tradeoff` and `neuroemo reproduce table2`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def printable(text: str) -> str:
 
 def energy(parser: argparse.ArgumentParser) -> None:
     """Add the options of `neuroemo energy`."""
-    parser.add_argument("model", metavar="MODEL", help=MODEL + " (a folder that is called diff: ./diff)")
+    parser.add_argument("model", metavar="MODEL", help=MODEL + " (a folder that is called diff or tradeoff: ./diff)")
     clips(parser)
     _prices(parser.add_argument_group("what an operation costs"))
     counting = parser.add_argument_group("what counts as an operation")
@@ -104,6 +104,21 @@ def diff(parser: argparse.ArgumentParser) -> None:
     """Add the options of `neuroemo energy diff`."""
     parser.add_argument("first", type=Path, metavar="A", help="folder of an energy report, or its report.json")
     parser.add_argument("second", type=Path, metavar="B", help="the other")
+
+
+def tradeoff(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `neuroemo energy tradeoff`."""
+    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="folder of an energy report")
+    parser.add_argument(
+        "--ann",
+        action="append",
+        metavar="REPORT=EVALUATION",
+        help="also draw the ANN twin of that report: its energy is in it, its accuracy in the folder that "
+        "`neuroemo evaluate RUN-OF-THE-ANN -o EVALUATION` wrote (may be given for several reports)",
+    )
+    parser.add_argument("--scenario", metavar="ID", help="account to compare in (default: on top of the first report)")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write report.json and report.html")
+    parser.add_argument("--force", action="store_true", help="replace what is already there")
 
 
 def table2(parser: argparse.ArgumentParser) -> None:

@@ -99,6 +99,13 @@ def diff(args: Namespace, console: Console) -> int:
     return diff_verb.diff(args, console)
 
 
+def tradeoff(args: Namespace, console: Console) -> int:
+    """Put several energy reports into one picture of accuracy against energy."""
+    from neuroemo.energy.tradeoff import verb
+
+    return verb.tradeoff(args, console)
+
+
 def table2(args: Namespace, console: Console) -> int:
     """Print the paper's Table II beside the exact one, and from a network's measured spikes if one is named."""
     from neuroemo.profiling import paper

@@ -1,0 +1,1 @@
+"""`neuroemo energy tradeoff`: several energy reports as one curve, accuracy against energy."""
