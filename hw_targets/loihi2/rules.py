@@ -9,7 +9,7 @@ import numpy as np
 from hw_targets.finding import Finding
 from hw_targets.graph import AvgPool2d, BatchNorm, Conv2d, Graph, Linear, MaxPool2d
 from hw_targets.loihi2.chip import ChipGraph, ChipLayer
-from hw_targets.loihi2.limits import BIAS_MAX, DECAY_MAX, THRESHOLD_MAX, WEIGHT_MAX
+from hw_targets.loihi2.limits import BIAS_MAX, DECAY_MAX, GEOMETRY_MAX, THRESHOLD_MAX, WEIGHT_MAX
 from hw_targets.rule import (
     Rule,
     Violation,
@@ -87,6 +87,20 @@ def living_layer(graph: Graph) -> Iterator[Violation]:
             )
 
 
+@rule("E208")
+def geometry_in_bytes(graph: Graph) -> Iterator[Violation]:
+    """Kernel, stride, padding and dilation of a convolution fit a signed byte; Lava computes something else beyond."""
+    for node in graph.nodes:
+        if isinstance(node, Conv2d):
+            fields = {"kernel": node.weight.shape[2:], "stride": node.stride}
+            fields |= {"padding": node.padding, "dilation": node.dilation}
+            for name, values in fields.items():
+                if (most := max(values)) > GEOMETRY_MAX.value:
+                    over = f"{most - GEOMETRY_MAX.value:g}"
+                    found = f"{name} {' x '.join(map(str, values))} pixels"
+                    yield Violation(node.name, found, f"{GEOMETRY_MAX.value:g}", over, "use smaller frames or windows")
+
+
 RULES: tuple[Rule[Graph], ...] = (
     only_foldable,
     finite_parameters,
@@ -95,6 +109,7 @@ RULES: tuple[Rule[Graph], ...] = (
     positive_threshold,
     decay_in_range,
     filtered_bias,
+    geometry_in_bytes,
 )
 
 

@@ -58,6 +58,22 @@ def test_a_layer_of_zeros_is_dead(make):
     assert check(one_layer(1e-9)) == []
 
 
+@pytest.mark.parametrize("field", ["kernel", "stride", "padding", "dilation"])
+def test_a_convolution_beyond_a_signed_byte_is_refused(field):
+    """Where Lava keeps these numbers: 128 becomes -128."""
+
+    def one_layer(size):
+        kernel = (size, 1) if field == "kernel" else (1, 1)
+        changes = {} if field == "kernel" else {field: (1, size)}
+        synapse = Conv2d("wide", np.ones((1, 1, *kernel)), **changes)
+        return Graph((synapse, LIF("n", 0.5, 1.0)), (1, 300, 300), 4, 1.0)
+
+    found = check(one_layer(128))
+    assert [(f.code, f.node, f.limit, f.over) for f in found] == [("E208", "wide", "127", "1")]
+    assert found[0].found.startswith(f"{field} ")
+    assert check(one_layer(127)) == []
+
+
 def test_findings_come_in_data_flow_order_and_all_at_once():
     second = (Linear("fc2", np.array([[np.nan]])), LIF("n2", 2.0, -1.0, reset="subtract"))
     nodes = (*graph(reset="subtract", threshold=-1.0).nodes, *second)
