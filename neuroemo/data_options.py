@@ -47,4 +47,4 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def check(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``data check``."""
-    parser.add_argument("store", type=Path, help="a prepared store, FILE.h5")
+    parser.add_argument("store", type=Path, help="a prepared store of clips or of event frames, FILE.h5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -184,15 +185,28 @@ OWN = {
 """The options of each model; ``--size`` and ``--steps`` belong to all."""
 
 
-def _own_options(args: Namespace) -> dict[str, Any]:
-    """Return the options given, if they are those of the model and fit each other."""
-    every = dict.fromkeys(name for names in OWN.values() for name in names)
+def given_options(args: Namespace, own: Mapping[str, Sequence[str]], model: str) -> dict[str, Any]:
+    """Return the options that were given (are not None); raises ``InputError`` for one of another model."""
+    given, findings = _given(args, own, model)
+    if findings:
+        raise InputError(findings)
+    return given
+
+
+def _given(args: Namespace, own: Mapping[str, Sequence[str]], model: str) -> tuple[dict[str, Any], list[Finding]]:
+    every = dict.fromkeys(name for names in own.values() for name in names)
     given = {name: getattr(args, name) for name in every if getattr(args, name) is not None}
     findings = [
-        Finding("E869", "error", f"--{name.replace('_', '-')}", f"means nothing with --model {args.model}")
+        Finding("E869", "error", f"--{name.replace('_', '-')}", f"means nothing with --model {model}")
         for name in given
-        if name not in OWN[args.model]
+        if name not in own[model]
     ]
+    return given, findings
+
+
+def _own_options(args: Namespace) -> dict[str, Any]:
+    """Return the options given, if they are those of the model and fit each other."""
+    given, findings = _given(args, OWN, args.model)
     if args.model == "recorded" and "step_us" not in given:
         fix = "give the length of one step, e.g. --step-us 20000"
         findings.append(Finding("E869", "error", "--step-us", "is missing with --model recorded", fix=fix))
@@ -214,9 +228,14 @@ def _check_workers(args: Namespace) -> None:
 
 
 def check(args: Namespace, console: Console) -> int:
-    """Compare a store with its checksums."""
+    """Compare a store of clips, or of event frames, with its checksums."""
+    from neuroemo.datasets.event_frame_file import is_event_frames
     from neuroemo.datasets.prepared_store import check_store
 
+    if is_event_frames(args.store):
+        from neuroemo.data_frames_verb import check_frames
+
+        return check_frames(args, console)
     with console.progress("check") as progress:
         checked = check_store(args.store, progress=lambda done, total: progress(done, total, ""))
     manifest = checked.manifest

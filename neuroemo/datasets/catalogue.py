@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hw_targets.finding import Finding, InputError
 from neuroemo.datasets.clip_settings import ClipSettings, RecordedClipSettings, model_of
 from neuroemo.datasets.entry import DatasetEntry
+from neuroemo.datasets.event_frame_settings import EventFrameSettings
 from neuroemo.events.video import FPS_RANGE
 
 SCANNERS: dict[str, tuple[str, str]] = {
@@ -30,7 +31,11 @@ UNLABELLED = "unlabelled"
 DEFAULTS: dict[str, dict[str, Any]] = {"afew-va": {"fps": 25}}
 """Frame rates of folders of pictures, which do not say it themselves (AFEW-VA: films, 25 per second)."""
 
+FACES_FOR_FRAMES = {"frames": 25, "fps": 25.0}
+"""Faces rendered for event frames, unless the options say otherwise: one second at one frame of 8 x 5 ms each."""
+
 Values = npt.NDArray[np.float32]
+Settings = ClipSettings | EventFrameSettings
 
 _SKIPS = ("skip_broken", "skip_missing")
 _WORDS = {"true": True, "false": False, "none": None}
@@ -54,7 +59,7 @@ class Listed:
 def list_dataset(
     name: str,
     root: Path,
-    settings: ClipSettings,
+    settings: Settings,
     options: Mapping[str, Any] | None = None,
     *,
     fold: int | None = None,
@@ -66,7 +71,7 @@ def list_dataset(
 
     ``options`` are keywords of the data set's own scan function. ``fold`` k makes fold k the test clips, fold
     k + 1 (modulo their number) the validation clips and the others the training clips. ``skip_broken`` is handed
-    to a scan that knows it.
+    to a scan that knows it. With ``EventFrameSettings`` the folds stay folds, and ``fold`` is not given.
 
     Raises ``InputError`` for an unknown name or option, a fold that there is not, and what the scan refuses.
     """
@@ -79,6 +84,8 @@ def list_dataset(
         found = _scanned(name, root, settings, given, skip_broken)
     else:
         raise InputError(Finding("E860", "error", name, "no such data set", ", ".join(NAMES)))
+    if isinstance(settings, EventFrameSettings) and fold is None:
+        return found
     return replace(found, entries=with_fold(found.entries, fold), options=dict(found.options) | _fold_option(fold))
 
 
@@ -124,7 +131,11 @@ def _check_options(name: str, given: Mapping[str, Any], known: list[str]) -> Non
         raise InputError(findings)
 
 
-def _scanned(name: str, root: Path, settings: ClipSettings, given: dict[str, Any], skip_broken: bool) -> Listed:
+def _model_of(settings: Settings) -> str:
+    return settings.model if isinstance(settings, EventFrameSettings) else model_of(settings)
+
+
+def _scanned(name: str, root: Path, settings: Settings, given: dict[str, Any], skip_broken: bool) -> Listed:
     module, function = SCANNERS[name]
     scan = getattr(importlib.import_module(module), function)
     own = [item.name for item in inspect.signature(scan).parameters.values() if item.name != "root"]
@@ -136,7 +147,7 @@ def _scanned(name: str, root: Path, settings: ClipSettings, given: dict[str, Any
     chosen = {key: value for key, value in options.items() if key != "fps" or "fps" in own}
     data = scan(root, **chosen, **{skip: skip_broken for skip in _SKIPS if skip in own})
     entries = tuple(data.entries)
-    if name == "nefer" and isinstance(settings, RecordedClipSettings) and settings.sensor is None:
+    if name == "nefer" and _model_of(settings) == "recorded" and getattr(settings, "sensor", None) is None:
         from neuroemo.datasets.nefer_sensor import check_sensor_sizes
 
         check_sensor_sizes(entries)
@@ -149,7 +160,7 @@ def _check_fps(fps: object) -> None:
         raise InputError(Finding("E860", "error", "--option fps", repr(fps), f"{low:g}..{high:g} frames per second"))
 
 
-def _recordings(name: str, options: Mapping[str, Any]) -> str:
+def recordings(name: str, options: Mapping[str, Any]) -> str:
     """Return what the recordings of a data set are: videos, pictures, events, codes, or "" for an unknown choice."""
     if name != "nefer":
         return "pictures" if name == "afew-va" else "videos"
@@ -157,24 +168,31 @@ def _recordings(name: str, options: Mapping[str, Any]) -> str:
     return kinds.get(str(options.get("recording", "event_raw")), "")
 
 
-def _check_camera(name: str, settings: ClipSettings, options: Mapping[str, Any]) -> None:
+def _check_camera(name: str, settings: Settings, options: Mapping[str, Any]) -> None:
     """Refuse a camera model, or a frame rate, that makes no sense for what the data set holds."""
-    kind, model = _recordings(name, options), model_of(settings)
+    kind, model = recordings(name, options), _model_of(settings)
     findings = []
-    if kind == "codes":
+    step, simulated = "--model recorded --step-us N", "--model framediff or pixel"
+    if isinstance(settings, EventFrameSettings):
+        step, simulated = "--model recorded", "--model pixel"
+    if model == "codes":
+        if kind != "codes":
+            fix = f"--model {'recorded' if kind == 'events' else 'pixel'}"
+            findings.append(Finding("E866", "error", name, f"{kind or 'recordings'} with --model codes", fix=fix))
+    elif kind == "codes":
         found = f"recording=event_frames with --model {model}: its pictures are binary codes of events, not gray"
         fix = (
-            "--option recording=event_raw --model recorded --step-us N for the events, or "
-            "--option recording=rgb_frames --option fps=N --model framediff (or pixel) for the film"
+            f"--option recording=event_raw {step} for the events, or "
+            f"--option recording=rgb_frames --option fps=N {simulated} for the film"
         )
         findings.append(Finding("E866", "error", name, found, fix=fix))
     elif kind == "events" and model != "recorded":
-        fix = "--model recorded --step-us N"
+        fix = step
         if name == "nefer":
             fix += ", or --option recording=rgb_frames --option fps=N for the film"
         findings.append(Finding("E866", "error", name, f"recorded events with --model {model}", fix=fix))
     elif kind in ("videos", "pictures") and model == "recorded":
-        fix = "--model framediff or pixel"
+        fix = simulated
         if name == "nefer":
             fix += ", or --option recording=event_raw"
         findings.append(Finding("E866", "error", name, f"{kind} with --model recorded", fix=fix))
@@ -197,10 +215,15 @@ def label_of(entry: DatasetEntry) -> str:
     return UNLABELLED if entry.label is None else entry.label
 
 
-def _folder(root: Path, settings: ClipSettings, given: dict[str, Any]) -> Listed:
+def _folder(root: Path, settings: Settings, given: dict[str, Any]) -> Listed:
     from neuroemo.datasets.folder import scan_folder
 
     _check_options("folder", given, ["seed"])
+    if isinstance(settings, EventFrameSettings) and settings.model == "recorded":
+        from neuroemo.datasets.event_frame_folder import scan_event_folder
+
+        found, findings = scan_event_folder(root, **given)
+        return Listed("folder", found, _classes(found), given, findings=findings)
     _check_camera("folder", settings, given)
     scan = scan_folder(root, **given)
     entries = tuple(DatasetEntry(e.name, e.path, e.label, None, e.subject, e.split) for e in scan.entries)
@@ -209,27 +232,46 @@ def _folder(root: Path, settings: ClipSettings, given: dict[str, Any]) -> Listed
 
 def _faces(
     root: Path,
-    settings: ClipSettings,
+    settings: Settings,
     given: dict[str, Any],
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> Listed:
     from neuroemo.datasets.faces import CLASSES, GENERATOR_VERSION, FacesSettings, plan_faces, render_faces
+    from neuroemo.datasets.faces_clip import clip_affect
 
-    if isinstance(settings, RecordedClipSettings):
-        fix = "--model framediff or pixel"
-        raise InputError(Finding("E866", "error", "faces", "videos with --model recorded", fix=fix))
-    shape: dict[str, Any] = {"size": settings.size, "frames": settings.frames_needed}
+    shape: dict[str, Any] = {"size": settings.size}
+    if isinstance(settings, EventFrameSettings):
+        shape |= FACES_FOR_FRAMES
+    elif not isinstance(settings, RecordedClipSettings):
+        shape["frames"] = settings.frames_needed
+    if _model_of(settings) in ("recorded", "codes"):
+        fix = "--model pixel" if isinstance(settings, EventFrameSettings) else "--model framediff or pixel"
+        found = f"videos with --model {_model_of(settings)}"
+        raise InputError(Finding("E866", "error", "faces", found, fix=fix))
     known = sorted(asdict(FacesSettings()))
     _check_options("faces", given, known)
     faces = FacesSettings(**shape | given)
+    rate = getattr(settings, "fps", None)
+    if rate is not None:
+        fix = f"leave --fps out; --option fps={rate:g} renders them at that rate"
+        found = "their truth is one per frame, and --fps drops and repeats frames"
+        raise InputError(Finding("E893", "error", "faces", found, fix=fix))
     render_faces(root, faces, workers=workers, progress=progress)
     entries = [
         DatasetEntry(
             name=clip.file,
             path=root / clip.file,
             label=clip.label,
-            values={name: np.array([getattr(clip, name)], np.float32) for name in ("arousal", "valence")},
+            values=clip_affect(
+                faces.seed,
+                clip.subject_index,
+                clip.clip_index,
+                clip.valence,
+                clip.arousal,
+                frames=faces.frames,
+                fps=faces.fps,
+            ),
             subject=clip.subject,
             split=clip.split,
         )

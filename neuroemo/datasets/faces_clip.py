@@ -188,3 +188,23 @@ def clip_frames(
     rng = np.random.default_rng([seed, 2, subject, index])
     plan = plan_clip(rng, valence, arousal)
     return render_clip(who, plan, rng, size=size, frames=frames, fps=fps)
+
+
+def clip_affect(
+    seed: int, subject: int, index: int, valence: float, arousal: float, *, frames: int, fps: float
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the truth of every frame that ``clip_frames`` renders of the same clip: arousal and valence, float32 [F].
+
+    Both grow with the expression, from 0 in the first frame to the clip's own at the end.
+
+    >>> truth = clip_affect(0, 0, 0, -0.8, 0.5, frames=14, fps=15.0)
+    >>> [round(float(truth["valence"][k]), 4) for k in (0, 13)]
+    [0.0, -0.8]
+    """
+    plan = plan_clip(np.random.default_rng([seed, 2, subject, index]), valence, arousal)
+    shown = [expression_at(plan, frame, fps) for frame in range(frames)]
+    # Plus zero: 0 times a negative target is -0.0.
+    return {
+        "arousal": np.array([face.arousal + 0.0 for face in shown], np.float32),
+        "valence": np.array([face.valence + 0.0 for face in shown], np.float32),
+    }

@@ -10,10 +10,13 @@ from neuroemo.cli import run
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (("data",), "E010 neuroemo data: needs a second word; limit data prepare or data check"),
+        (("data",), "E010 neuroemo data: needs a second word; limit data prepare or data frames or data check"),
         (("data", "--json", "-q"), "needs a second word"),
         (("data", "--help"), "needs a second word"),
-        (("data", "nonsense"), "E010 neuroemo data: has no word 'nonsense'; limit data prepare or data check"),
+        (
+            ("data", "nonsense"),
+            "E010 neuroemo data: has no word 'nonsense'; limit data prepare or data frames or data check",
+        ),
         (("data", "-q", "nonsense", "--root", "x"), "has no word 'nonsense'"),
         (("data", "prepare"), "E010 neuroemo data prepare: the following arguments are required"),
         (("data", "-q", "check"), "E010 neuroemo data check: the following arguments are required"),

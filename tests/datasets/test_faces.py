@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from hw_targets.finding import InputError
 from neuroemo.datasets.faces import MIN_VALENCE, FacesSettings, plan_faces, render_faces
-from neuroemo.datasets.faces_clip import clip_frames, expression_at, plan_clip
+from neuroemo.datasets.faces_clip import clip_affect, clip_frames, expression_at, plan_clip
 from neuroemo.datasets.folder import scan_folder
 from neuroemo.events.video import read_gray
 
@@ -158,3 +158,16 @@ def test_settings_out_of_range(changes, code):
 
 def test_settings_just_inside():
     FacesSettings(subjects=5, clips_per_subject=2, size=32, frames=2, fps=1.0)
+
+
+def test_truth_of_every_frame_is_the_smooth_rise_of_its_clip(tiny):
+    clip = plan_faces(tiny)[5]
+    truth = clip_affect(3, clip.subject_index, clip.clip_index, clip.valence, clip.arousal, frames=20, fps=15.0)
+    plan = plan_clip(np.random.default_rng([3, 2, clip.subject_index, clip.clip_index]), clip.valence, clip.arousal)
+    for frame in range(20):
+        x = min(1.0, max(0.0, (frame - plan.rest) / plan.rise))
+        share = 3 * x**2 - 2 * x**3
+        assert truth["valence"][frame] == pytest.approx(clip.valence * share, abs=1e-7)
+        assert truth["arousal"][frame] == pytest.approx(clip.arousal * share, abs=1e-7)
+    assert truth["valence"][19] == np.float32(clip.valence)
+    assert not np.signbit(truth["valence"][0])

@@ -239,8 +239,8 @@ def test_verb_prepares_faces_and_checks_them(tmp_path, capsys):
     assert (code, told["clips"], told["manifest"]) == (0, 10, True)
     with ClipStore.open(tmp_path / "a.h5") as store:
         assert store.value_names == ("arousal", "valence")
-        sign = store.values[:, 0, 1] > 0
-        assert np.array_equal(sign, store.labels == 1)
+        assert not store.values[:, 0].any()  # every face begins at rest, and shows its own at the end
+        assert np.array_equal(store.values[:, -1, 1] > 0, store.labels == 1)
         assert set(store.splits) == {"train", "val", "test"}
     code, told = verb(capsys, *command, "--model", "recorded", "--sens", 0.1, "--workers", 2)
     assert (code, [finding["node"] for finding in told["findings"]]) == (2, ["--sens", "--step-us"])
