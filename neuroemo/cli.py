@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from hw_targets.finding import Finding, InputError
-from neuroemo import data_options, data_verb, verbs
+from neuroemo import data_frames_options, data_frames_verb, data_options, data_verb, verbs
+from neuroemo.affect import options as affect_options
+from neuroemo.affect import verb as affect
 from neuroemo.console import Console, run_verb
 from neuroemo.deployment import options
 from neuroemo.deployment import verbs as deploy
@@ -32,11 +34,16 @@ from neuroemo.training import evaluate_options
 from neuroemo.training import options as train_options
 from neuroemo.training.evaluate_verb import evaluate
 from neuroemo.training.verb import train
+from neuroemo.watch import options as watch_options
+from neuroemo.watch.verb import watch
 
 EPILOG = "Begin with `neuroemo demo`: it makes videos, trains, exports, simulates and reports, all from scratch."
-TWO_WORDS = ("energy diff", "energy tradeoff", "events show", "data prepare", "data check")
+TWO_WORDS = (
+    *("energy diff", "energy tradeoff", "events show", "data prepare", "data frames", "data check"),
+    *("affect train", "affect evaluate"),
+)
 """Verbs whose second word would else be read as a path."""
-NOT_ALONE = ("data",)
+NOT_ALONE = ("data", "affect")
 """First words that are no verb without their second."""
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
 
@@ -69,9 +76,13 @@ def build_parser() -> argparse.ArgumentParser:
     event_options.events(verb("events", events.events, "turn a video, or a folder LABEL/*.mp4, into events"))
     event_options.show(verb("events show", events.show, "say what a recording of an event camera holds, and draw it"))
     data_options.prepare(verb("data prepare", data_verb.prepare, "convert a data set once into a store of clips"))
+    data_frames_options.frames(verb("data frames", data_frames_verb.frames, "make labelled event frames, once"))
     data_options.check(verb("data check", data_verb.check, "compare a prepared store with its checksums"))
     train_options.train(verb("train", train, "train a spiking network (or its ANN twin) on prepared events"))
     evaluate_options.evaluate(verb("evaluate", evaluate, "score a trained network: classes, subjects, time steps"))
+    watch_options.watch(verb("watch", watch, "show valence and arousal over time: an annotated film and a table"))
+    affect_options.train(verb("affect train", affect.train, "train a network of valence and arousal on event frames"))
+    affect_options.evaluate(verb("affect evaluate", affect.evaluate, "score a network of valence and arousal"))
     options.targets(verb("targets", deploy.targets, "list the chips, their limits and where each number comes from"))
     options.check(verb("check", deploy.check, "say everything that stands between a network and a chip"))
     options.export(verb("export", deploy.export, "turn a trained network into a verified bundle for a chip"))

@@ -76,6 +76,7 @@ PACKAGES = (
     Package("rich", "rich", "progress bars"),
     Package("nir", "nir", "NIR files"),
     Package("matplotlib", "matplotlib", "figures of the paper and of an evaluation"),
+    Package("torchmetrics", "torchmetrics", "scores of valence and arousal"),
     *((Package("tomli", "tomli", "price tables"),) if sys.version_info < (3, 11) else ()),
     Package("norse", "norse", "Norse models", required=False),
     Package("nirtorch", "nirtorch", "Norse models", required=False),

@@ -43,6 +43,10 @@ def report(args: Namespace, console: Console) -> int:
         from neuroemo.reproduce.table1_files import write_table1_anew
 
         written = write_table1_anew(told, path)
+    elif told.get("kind") == "affect-table":
+        from neuroemo.reproduce.affect_files import write_affect_table_anew
+
+        written = write_affect_table_anew(told, path)
     else:
         write_report(path, page)
     listed = [str(file) for file in written]

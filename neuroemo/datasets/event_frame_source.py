@@ -99,11 +99,17 @@ class FrameStream:
 
     def _complete(self, last_us: int) -> Iterator[EventFrame]:
         while (end := self._begin + self.settings.frame_us) <= last_us:
-            held = np.concatenate(self._pieces) if self._pieces else np.zeros(0, EVENT_DTYPE)
+            held = self._held()
             taken = int(np.searchsorted(held["t"], end, side=self._closed))
             self._pieces = [held[taken:]] if taken < len(held) else []
             yield self._frame(held[:taken])
             self._begin = end
+
+    def _held(self) -> npt.NDArray[Any]:
+        """Return the waiting events; one piece is not copied, so a whole recording is not, once per frame."""
+        if len(self._pieces) == 1:
+            return self._pieces[0]
+        return np.concatenate(self._pieces) if self._pieces else np.zeros(0, EVENT_DTYPE)
 
     def _frame(self, events: npt.NDArray[Any]) -> EventFrame:
         own = self.settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neuroemo.deployment.options import positive
 from neuroemo.energy import options as energy
-from neuroemo.reproduce import figure2, figure3
+from neuroemo.reproduce import affect_options, figure2, figure3
 
 NAMED_DATA = ("mosi", "faces", "folder")
 SIZES = (128, 48, 32)
@@ -30,6 +30,7 @@ def reproduce(parser: argparse.ArgumentParser) -> None:
     energy.table2(what("table2", "the paper's energy table, each digit beside the exact number"))
     figure2.add_options(what("figure2", "accuracy and loss along the steps: before, during and after training"))
     figure3.add_options(what("figure3", "potentials and spikes of the voting neurons for a right and a wrong clip"))
+    affect_options.add_tables(what)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def reproduce_table1(settings: Table1Settings, console: Console) -> dict[str, An
     from neuroemo.reproduce.table1_document import assemble
     from neuroemo.reproduce.table1_files import write_table1
 
-    with _own(settings.out):
+    with own_folder(settings.out):
         data = open_table_data(settings, console)
         try:
             jobs = plan(settings, data)
@@ -81,7 +81,7 @@ def train_all(jobs: list[RunJob], settings: Table1Settings, console: Console) ->
     (settings.out / STOP).unlink(missing_ok=True)  # left by an interrupt for runs that were still under way
     failed: dict[Finding, None] = {}
     try:
-        with _stop_file_at_interrupt(settings.out / STOP), _watched(jobs, records, console):
+        with stop_file_at_interrupt(settings.out / STOP), _watched(jobs, records, console):
             todo = [jobs[index] for index in missing]
             workers = min(settings.workers or 2, max(1, len(todo)))
             outcomes = run_jobs(run_job, todo, workers=workers, scheduler=settings.scheduler, method="spawn")
@@ -141,7 +141,7 @@ def _baselines(data: Table1Data, out: Path, console: Console) -> dict[str, Any]:
 
 
 @contextmanager
-def _own(out: Path) -> Iterator[None]:
+def own_folder(out: Path) -> Iterator[None]:
     """Have the folder of the table for this process alone."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / "lock").open("w") as file:
@@ -152,7 +152,7 @@ def _own(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _stop_file_at_interrupt(stop: Path) -> Iterator[None]:
+def stop_file_at_interrupt(stop: Path) -> Iterator[None]:
     """Let Ctrl-C leave a file that ends the runs of other processes too, before it does what it always does."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

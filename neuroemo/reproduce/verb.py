@@ -17,6 +17,10 @@ def reproduce(args: Namespace, console: Console) -> int:
         from neuroemo.energy.verb import table2
 
         return table2(args, console)
+    if args.what.startswith("affect-"):
+        from neuroemo.reproduce.affect_verb import affect_table
+
+        return affect_table(args, console)
     from neuroemo.reproduce import figure2, figure3
 
     return (figure2 if args.what == "figure2" else figure3).run(args, console)

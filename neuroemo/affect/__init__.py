@@ -1,0 +1,1 @@
+"""Valence and arousal from event frames: chunks, metrics, training, prediction and evaluation."""

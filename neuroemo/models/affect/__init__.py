@@ -1,0 +1,1 @@
+"""The networks that turn event frames into valence and arousal."""
