@@ -4,7 +4,8 @@
 
     target/model.net    what the vendor's tools load
     model.nir           the folded network for other frameworks
-    chip.json           what a netx file cannot say: names, scales, payload, steps, voting, encoding
+    chip.json           what a netx file cannot say: names, scales, payload, steps, voting, encoding, and for a network
+                        that estimates numbers the readout that makes values of its spikes
     captured.npz        the network as it was trained, as a graph
     graph.npz           the folded float graph
     vectors/            known-answer test: inputs.npz, model.npz (the trained network's own spikes), expected.npz
@@ -40,6 +41,7 @@ from export.storage import (
 from export.swap import folder_aside, put_in_place
 from hw_targets.finding import Finding, InputError, UnsupportedError
 from hw_targets.graph import Array
+from hw_targets.readout import ValueReadout
 
 __all__ = [
     "check_bundle",
@@ -47,6 +49,7 @@ __all__ = [
     "load_chip",
     "load_deployment",
     "load_graph",
+    "load_readout",
     "read_json",
     "save_graph",
     "write_bundle",
@@ -86,7 +89,8 @@ def _fill(folder: Path, compiled: Compiled, vectors: Vectors, report: dict[str, 
     (folder / "target").mkdir()
     (folder / "vectors").mkdir()
     deployment.target.write(deployment.chip, folder / "target" / "model.net")
-    write_json(folder / "chip.json", chip_description(deployment))
+    read = (report["model"] or {}).get("readout")
+    write_json(folder / "chip.json", chip_description(deployment) | ({} if read is None else {"readout": read}))
     save_graph(compiled.captured, folder / "captured.npz")
     save_graph(compiled.folded, folder / "graph.npz")
     write_nir(compiled.folded, folder / "model.nir", metadata={"made_by": "neuroemo export"})
@@ -177,6 +181,16 @@ def _chip(folder: Path, description: dict[str, Any]) -> Any:
     except (LookupError, ValueError, TypeError, ArithmeticError) as error:
         found = f"chip.json does not fit model.net: {error!r}"
         raise InputError(Finding("E062", "error", str(folder), found)) from error
+
+
+def load_readout(folder: Path) -> ValueReadout | None:
+    """Return how values are read from a bundle's output spikes; None for a network that votes for classes.
+
+    Raises:
+        InputError: the folder is not a bundle, or its ``chip.json`` is damaged.
+    """
+    told = read_json(folder / "chip.json", A_BUNDLE).get("readout")
+    return None if told is None else ValueReadout.from_dict(told)
 
 
 def load_deployment(folder: Path) -> Deployment:

@@ -19,6 +19,7 @@ from export.traces import membrane_traces
 from export.verify import Run, Tolerance, Verification, verify
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array
+from hw_targets.readout import ValueReadout
 from hw_targets.registry import DeployTarget, deploy_target
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Provenance:
     """Where a model came from and what its clips are, in words that end up in the report.
 
     ``classes`` names what the groups of output neurons vote for; ``arguments`` are those of the command, ``details``
-    travel in the manifest, and ``notes`` are findings about the model or the clips themselves.
+    travel in the manifest, and ``notes`` are findings about the model or the clips themselves. A network that estimates
+    numbers has a ``readout``, and perhaps a ``constant``: the guess for each output that knows nothing of a clip.
     """
 
     source: str = "a live module"
@@ -45,6 +47,8 @@ class Provenance:
     arguments: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     notes: tuple[Finding, ...] = ()
+    readout: ValueReadout | None = None
+    constant: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,8 @@ def export_source(
     compiled = compile_source(source, first[0], chosen, options)
     log("verify layer by layer")
     kept: list[Run] = []
-    verification = verify(compiled, _runs(source, chain([first], batches), kept), tolerance)
+    runs = _runs(source, chain([first], batches), kept)
+    verification = verify(compiled, runs, tolerance, readout=provenance.readout, constant=provenance.constant)
     vectors = known_answers(compiled, *kept[0][:2])
     report = _report(source, compiled, verification, vectors, target, options, provenance)
     if out is not None:
@@ -248,6 +253,7 @@ def _report(
             "first_frame": graph.first_frame,
             "voting": graph.voting,
             "classes": None if provenance.classes is None else list(provenance.classes),
+            "readout": None if provenance.readout is None else provenance.readout.to_dict(),
         },
         "target": target,
         "input_encoding": compiled.deployment.encoding,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.bundle import A_BUNDLE, CHANGED, check_bundle, load_deployment, load_vectors
+from export.bundle import A_BUNDLE, CHANGED, check_bundle, load_deployment, load_readout, load_vectors
 from export.compile import Compiled
 from export.storage import load_graph, read_json
 from export.verify import INEXACT, verify
@@ -55,7 +55,7 @@ def _compared(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
         captured, folded, load_deployment(folder), (), (), lossy, fine_tuned=report.get("fine_tuned") is True
     )
     try:
-        verification = verify(compiled, [(clips, model, None)])
+        verification = verify(compiled, [(clips, model, None)], readout=load_readout(folder))
     except ValueError as error:
         found = f"graphs and vectors do not fit each other: {error}"
         raise InputError(Finding("E425", "error", str(folder), found, A_BUNDLE)) from error

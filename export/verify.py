@@ -16,26 +16,30 @@ import numpy as np
 
 from export.compile import Compiled
 from export.reference import ReferenceRun, run_graph
+from export.values import ValueAgreement, joined
 from hw_targets.finding import Finding
 from hw_targets.graph import Array, Graph
-from hw_targets.readout import group_rates
+from hw_targets.readout import ValueReadout, group_rates
 
 INEXACT = ("E411", "E412", "E415")
 """Codes that say: capturing or folding changed what the network does."""
 
 Run = tuple[Array, dict[str, Array], "Array | None"]
-"""Clips [T, N, ...], the model's own spikes on them by neuron layer, and their labels [N] where they are known."""
+"""Clips [T, N, ...], the model's own spikes on them by neuron layer, and their labels [N] where they are known; for
+a network that estimates numbers their true values [N, F, outputs]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
     """What may differ: shares of spikes per layer (teacher-forced) and of labels (end to end).
 
-    Capturing and folding may change no spike at all, ties aside: potentials within rounding of the threshold.
+    Capturing and folding may change no spike at all, ties aside: potentials within rounding of the threshold. Where a
+    network estimates numbers instead of labels, the chip's may differ by ``value_difference`` on average.
     """
 
     chip_agreement: float = 0.97
     label_agreement: float = 0.97
+    value_difference: float = 0.05
 
 
 @dataclass(slots=True)
@@ -101,6 +105,7 @@ class Verification:
     rates_chip: Array
     labels: Array | None = None
     findings: list[Finding] = field(default_factory=list)
+    values: ValueAgreement | None = None
 
     @property
     def ok(self) -> bool:
@@ -120,11 +125,12 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as a JSON-ready dictionary."""
-        told = {} if self.labels is None else {"accuracy": self.accuracy()}
+        told: dict[str, Any] = {} if self.labels is None else {"accuracy": self.accuracy()}
+        told |= {} if self.values is None else {"values": self.values.to_dict()}
         return told | {
             "ok": self.ok,
             "clips": len(self.rates_float),
-            "label_agreement": self.label_agreement,
+            "label_agreement": self.label_agreement if self.values is None else None,
             "rate_error_mean": float(np.abs(self.rates_float - self.rates_chip).mean()),
             "rate_error_max": float(np.abs(self.rates_float - self.rates_chip).max()),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -132,23 +138,36 @@ class Verification:
         }
 
 
-def verify(compiled: Compiled, runs: Iterable[Run], tolerance: Tolerance | None = None) -> Verification:
+def verify(
+    compiled: Compiled,
+    runs: Iterable[Run],
+    tolerance: Tolerance | None = None,
+    *,
+    readout: ValueReadout | None = None,
+    constant: tuple[float, ...] | None = None,
+) -> Verification:
     """Compare model, captured graph, folded graph and chip on ``runs``.
 
-    Layers that a pass added (an OR layer for a max pool) have no counterpart in the model and are not compared.
+    Layers that a pass added (an OR layer for a max pool) have no counterpart in the model and are not compared. With a
+    ``readout`` the values that it reads are compared, and labels are not; ``constant`` as in ``ValueAgreement``.
     """
     tolerance = tolerance or Tolerance()
     captured = compiled.captured
     layers = {node.name: LayerAgreement(node.name) for node in captured.neurons()}
-    rates: list[tuple[Array, Array, Array]] = []
-    labels: list[Array] = []
+    outputs: list[tuple[Array, Array, Array]] = []
+    truth: list[Array] = []
     for clips, model, told in runs:
-        rates.append(_compare(compiled, clips, model, layers))
+        outputs.append(_compare(compiled, clips, model, layers))
         if told is not None:
-            labels.append(told)
-    known = np.concatenate(labels) if len(labels) == len(rates) else None
-    model_rates, folded_rates, chip_rates = (np.concatenate(column) for column in zip(*rates, strict=True))
-    result = Verification(list(layers.values()), model_rates, folded_rates, chip_rates, known)
+            truth.append(told)
+    known = np.concatenate(truth) if len(truth) == len(outputs) else None
+    voting = compiled.captured.voting if readout is None else readout.neurons
+    mine, folded, chip = (
+        np.concatenate([group_rates(part, voting) for part in world]) for world in zip(*outputs, strict=True)
+    )
+    result = Verification(list(layers.values()), mine, folded, chip, known if readout is None else None)
+    if readout is not None:
+        result.values = joined(readout, outputs, known, constant)
     result.findings += _findings(result, tolerance, compiled.lossy, fine_tuned=compiled.fine_tuned)
     return result
 
@@ -156,7 +175,7 @@ def verify(compiled: Compiled, runs: Iterable[Run], tolerance: Tolerance | None 
 def _compare(
     compiled: Compiled, clips: Array, model: dict[str, Array], layers: dict[str, LayerAgreement]
 ) -> tuple[Array, Array, Array]:
-    """Add one batch to the counts of every layer; return the class rates of model, folded graph and chip."""
+    """Add one batch to the counts of every layer; return the output spikes of model, folded graph and chip."""
     deployment, folded_input = compiled.deployment, clips
     if deployment.binarised:
         folded_input, _ = deployment.chip_input(clips)
@@ -167,13 +186,8 @@ def _compare(
     free = deployment.simulate(clips)
     for name, layer in layers.items():
         layer.count(model[name], replay, fold, forced.spikes[name], free.spikes[name])
-    last, voting = next(reversed(layers)), compiled.captured.voting
-    free_fold = run_graph(compiled.folded, folded_input).spikes[last]
-    return (
-        group_rates(model[last], voting),
-        group_rates(free_fold, voting),
-        group_rates(free.spikes[last], voting),
-    )
+    last = next(reversed(layers))
+    return model[last], run_graph(compiled.folded, folded_input).spikes[last], free.spikes[last]
 
 
 def _complete_teacher(folded: Graph, clips: Array, model: dict[str, Array]) -> dict[str, Array]:
@@ -233,7 +247,9 @@ def _findings(
                 f"{tolerance.chip_agreement - agreement:.2%}",
                 "train longer, clip outlying weights, or fine-tune with quantisation",
             )
-    if result.label_agreement < tolerance.label_agreement:
+    if result.values is not None:
+        yield from result.values.findings(tolerance.value_difference)
+    elif result.label_agreement < tolerance.label_agreement:
         # On few clips a share below the tolerance is chance; it is an error when it cannot be.
         beyond_chance = _upper_bound(result.label_agreement, len(result.rates_float)) < tolerance.label_agreement
         yield Finding(

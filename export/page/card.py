@@ -101,7 +101,7 @@ def _results(report: dict[str, Any]) -> Iterator[str]:
         yield "None: nothing was compared."
         return
     yield results_table(report)
-    if not report["verify"]["accuracy"]:
+    if report["verify"]["values"] is None and not report["verify"]["accuracy"]:
         yield "Accuracy: unknown; the clips were compared without their labels."
 
 

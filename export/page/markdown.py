@@ -96,7 +96,24 @@ def results_table(report: dict[str, Any]) -> str:
         ["rates differ from the model's, mean", UNKNOWN, UNKNOWN, percent(verified["rate_error_mean"], 2)],
         ["rates differ from the model's, largest", UNKNOWN, UNKNOWN, percent(verified["rate_error_max"], 2)],
     ]
+    if verified["values"] is not None:
+        rows = [*value_rows(verified["values"]), *rows[2:]]
     return table([f"on {plural(verified['clips'], 'clip')}", "model, float", "folded", "chip, simulated"], rows)
+
+
+def value_rows(values: dict[str, Any]) -> list[list[str]]:
+    """Return the scores of every output in every world, and how far the chip's values are from the model's."""
+    rows = []
+    for told in values["scores"] or []:
+        for name in ("rmse", "pcc", "ccc"):
+            cells = [number(told[world][name]) for world in ("float", "folded", "chip")]
+            rows.append([text(f"{told['output']}, {name.upper()} of {plural(values['scored'], 'value')}"), *cells])
+        if told["constant"] is not None:
+            constant = number(told["constant"]["rmse"])
+            rows.append([text(f"{told['output']}, RMSE of always guessing the training mean"), constant, "", ""])
+    for name, title in (("difference_mean", "mean"), ("difference_max", "largest")):
+        rows.append([f"values differ from the model's, {title}", UNKNOWN, UNKNOWN, number(values[name])])
+    return rows
 
 
 def _findings(report: dict[str, Any]) -> Iterator[str]:
@@ -119,11 +136,21 @@ def model_rows(report: dict[str, Any]) -> list[list[str]]:
         ("first frame", text(model.get("first_frame") or UNKNOWN)),
         ("neurons per class", count(model.get("voting"))),
         ("classes", text(", ".join(model.get("classes") or []) or UNKNOWN)),
+        *_readout_rows(model.get("readout")),
         ("target", f"{text(words.chip_name(report['target']))} ({code(report['target'])})"),
         ("input encoding", text(words.ENCODINGS.get(encoding, encoding or UNKNOWN))),
         ("weights", f"{count(bits)} bits" if bits else UNKNOWN),
     ]
     return [[name, value] for name, value in facts]
+
+
+def _readout_rows(readout: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if readout is None:
+        return []
+    leak = "" if readout["decay"] == 1 else f", older steps weigh {number(readout['decay'])} per step"
+    said = f"{count(readout['neurons'])} neurons for more and as many for less, over {count(readout['window'])} steps"
+    every = f"every {count(readout['steps_per_value'])} steps"
+    return [("values", text(", ".join(readout["outputs"]))), ("read from", text(f"{said}{leak}, {every}"))]
 
 
 def _model(report: dict[str, Any]) -> Iterator[str]:

@@ -84,6 +84,12 @@ _TRACE = {
     "folded?": ["number"], "chip?": ["number"], "spikes_model?": ["bit"], "spikes_chip?": ["bit"],
 }  # fmt: skip
 
+_SCORE = {"rmse?": "amount", "pcc?": "number", "ccc?": "number"}
+_READOUT = {
+    "outputs": ["text"], "neurons": "size", "steps_per_value": "size", "window": "size", "decay": "amount",
+    "kind": "text",
+}  # fmt: skip
+
 SPECIFICATION: dict[str, Any] = {
     "schema": "whole", "ok": "flag", "exit_code": "whole", "stage": "text",
     "tool": {"name": "text", "version": "text"}, "target": "text", "findings": [_FINDING],
@@ -92,7 +98,7 @@ SPECIFICATION: dict[str, Any] = {
     "model?": {
         "source?": "text", "kind?": "text", "framework?": "text", "input_shape?": ["count"], "steps?": "count",
         "dt_us?": "number", "first_frame?": "text", "voting?": "size", "classes?": ["text"], "license?": "text",
-        "task?": "text", "data?": "text",
+        "task?": "text", "data?": "text", "readout?": _READOUT,
     },
     "network?": {"captured?": [_NODE], "folded?": [_NODE]}, "layers?": [_LAYER],
     "placement?": {
@@ -104,6 +110,11 @@ SPECIFICATION: dict[str, Any] = {
         "ok": "flag", "clips": "count", "label_agreement?": "fraction", "rate_error_mean?": "fraction",
         "rate_error_max?": "fraction", "rates_float?": [["fraction"]], "findings?": [_FINDING],
         "accuracy?": {"float?": "fraction", "folded?": "fraction", "chip?": "fraction"},
+        "values?": {
+            "outputs": ["text"], "values": "count", "difference_mean": "amount", "difference_max": "amount",
+            "scored": "count",
+            "scores?": [{"output": "text", "float": _SCORE, "folded": _SCORE, "chip": _SCORE, "constant?": _SCORE}],
+        },
     },
     "energy?": {"snn_mj": "amount", "ann_mj?": "amount", "precision?": "text", "note?": "text"},
 }  # fmt: skip

@@ -176,6 +176,13 @@ def headline(report: dict[str, Any]) -> str:
     verified, found = report["verify"], errors(report)
     more = f" And {plural(len(found) - 1, 'more reason')}, see the findings." if len(found) > 1 else ""
     first = f"{reason(found[0])}.{more}" if found else ""
+    if verified and verified["values"] is not None:
+        values = verified["values"]
+        said = (
+            f"The {plural(values['values'], 'value')} that the {chip_name(report['target'])} simulation gives for each "
+            f"output differ from the model's by {number(values['difference_mean'])} on average."
+        )
+        return f"{first} {said}" if first else said
     if verified and verified["label_agreement"] is not None:
         labels = (
             f"Model and {chip_name(report['target'])} simulation give the same label to "

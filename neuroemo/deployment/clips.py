@@ -110,11 +110,19 @@ def open_clips(
 
         data = trained_on(model.checkpoint)
     if data is None:
-        found = f"no --data were given: proved on {MADE_CLIPS} clips of random spikes"
+        noise = f"no --data were given: proved on {MADE_CLIPS} clips of random spikes"
         fix = "--data CLIPS.npy, prepared events or videos: agreement on noise says little about your data"
-        return made_clips(model), (Finding("W650", "warning", "data", found, fix=fix),)
+        return made_clips(model), (Finding("W650", "warning", "data", noise, fix=fix),)
     if data.suffix in (".npy", ".npz"):
-        return array_clips(data, model.input_shape, model.steps), ()
+        found = array_clips(data, model.input_shape, model.steps)
+        if model.affect is not None and found.known_labels is not None:
+            wrong, fix = "labels of classes, and the network estimates values", "leave them out, or give event frames"
+            raise InputError(Finding("E999", "error", str(data), wrong, "clips alone", fix=fix))
+        return found, ()
+    if model.affect is not None:
+        from neuroemo.deployment.affect import open_chunks
+
+        return open_chunks(model.affect.spec, model.affect.frames_settings, data, split), ()
     return _stored(model, data, split, progress), ()
 
 

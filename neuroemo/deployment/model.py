@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from export.sources import Source
+    from hw_targets.readout import ValueReadout
+    from neuroemo.affect.run import AffectRun
     from neuroemo.training.checkpoint import Description
 
 
@@ -45,7 +47,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A model ready to export; ``description`` is there for checkpoints of ours alone."""
+    """A model ready to export; ``description`` is there for checkpoints of ours alone, ``affect`` for affect runs."""
 
     source: Source
     kind: str
@@ -57,6 +59,16 @@ class LoadedModel:
     description: Description | None = None
     checkpoint: Path | None = None
     notes: tuple[Finding, ...] = ()
+    affect: AffectRun | None = None
+
+    @property
+    def readout(self) -> ValueReadout | None:
+        """How values are read from the output spikes; None for a network that votes for classes."""
+        if self.affect is None:
+            return None
+        from neuroemo.models.affect.spiking import readout_of
+
+        return readout_of(self.affect.spec)
 
 
 def load_model_argument(text: str, options: ModelOptions) -> LoadedModel:
@@ -123,6 +135,10 @@ def _checkpoint(path: Path, options: ModelOptions) -> LoadedModel:
         kinds = "a folder, a .safetensors or a .nir file"
         raise InputError(Finding("E644", "error", str(path), f"a file with the suffix {path.suffix!r}", kinds))
     _refuse_options(options, "a checkpoint, which says all that itself", ())
+    from neuroemo.deployment.affect import is_affect_run, load_affect
+
+    if is_affect_run(path):
+        return load_affect(path)
     network, description = load_model(path)
     spec = description.spec
     if spec.neuron == "relu":

@@ -116,6 +116,13 @@ def export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--min-agreement", type=share, default=0.97, help="least share of equal spikes per layer")
     parser.add_argument("--min-labels", type=share, default=0.97, help="least share of equal labels")
+    parser.add_argument(
+        "--max-value-difference",
+        type=share,
+        default=0.05,
+        metavar="D",
+        help="largest mean difference of valence and arousal, -1 to 1, of a network that estimates them",
+    )
     parser.add_argument("--dry-run", action="store_true", help="do everything except writing")
     parser.add_argument("--force", action="store_true", help="replace what is already there")
 

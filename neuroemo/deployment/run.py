@@ -56,13 +56,21 @@ def export_network(
     from export.losses import check_allowed
 
     _refuse_existing(out, settings.force)
+    _refuse_tolerances(model, settings)
     allowed = check_allowed(settings.allow)
     clips, notes = open_clips(model, settings.data, settings.split)
     batches, words = batches_to_prove_on(model, clips, settings.limit)
     total = int(words.split()[0])
-    details = {} if model.description is None else model.description.to_dict()
     provenance = Provenance(
-        model.name, model.kind, model.classes, words, arguments or {}, details, (*model.notes, *notes)
+        model.name,
+        model.kind,
+        model.classes,
+        words,
+        arguments or {},
+        _details(model),
+        (*model.notes, *notes),
+        model.readout,
+        None if model.affect is None else model.affect.train_mean,
     )
     result = export_source(
         model.source,
@@ -77,6 +85,28 @@ def export_network(
         log=log,
     )
     return result.to_dict()
+
+
+def _details(model: LoadedModel) -> dict[str, Any]:
+    """Return what the manifest keeps of the training."""
+    if model.affect is not None:
+        run = model.affect
+        told = {"spec": run.spec.to_dict(), "event_frames": run.frames_settings.to_dict(), "trained_on": run.trained_on}
+        return {"affect": told}
+    return {} if model.description is None else model.description.to_dict()
+
+
+def _refuse_tolerances(model: LoadedModel, settings: ExportSettings) -> None:
+    """Raise for a tolerance of labels where a network estimates values, and the other way round."""
+    from export.verify import Tolerance
+
+    asked, usual = settings.tolerance or Tolerance(), Tolerance()
+    if model.affect is not None and asked.label_agreement != usual.label_agreement:
+        found = "means nothing for a network that estimates values and gives no labels"
+        raise InputError(Finding("E999", "error", "--min-labels", found, fix="leave it out"))
+    if model.affect is None and asked.value_difference != usual.value_difference:
+        found = "means nothing for a network of classes"
+        raise InputError(Finding("E999", "error", "--max-value-difference", found, fix="leave it out"))
 
 
 def _weight_bits(model: LoadedModel, settings: ExportSettings) -> int:

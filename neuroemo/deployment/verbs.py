@@ -127,7 +127,7 @@ def _settings(args: Namespace) -> ExportSettings:
         split=args.split,
         limit=args.limit,
         calibrate=args.calibrate,
-        tolerance=Tolerance(args.min_agreement, args.min_labels),
+        tolerance=Tolerance(args.min_agreement, args.min_labels, args.max_value_difference),
         force=args.force,
     )
 
@@ -157,9 +157,13 @@ def _export_text(result: dict[str, Any], out: Path) -> str:
     if "accuracy" in check:
         shares = check["accuracy"]
         accuracy = f", accuracy {shares['float']:.1%} as trained and {shares['chip']:.1%} on the chip"
+    if "values" in check:
+        agree = f"values differ by {check['values']['difference_mean']:.4f} on average"
+        lines += _value_lines(check["values"])
+    else:
+        agree = f"{check['label_agreement']:.1%} of labels agree"
     lines.append(
-        f"{verdict} on {result['proved_on']}: {check['label_agreement']:.1%} of labels agree, "
-        f"mean rate error {check['rate_error_mean']:.4f}{accuracy}"
+        f"{verdict} on {result['proved_on']}: {agree}, mean rate error {check['rate_error_mean']:.4f}{accuracy}"
     )
     place = result["placement"]
     if place and "chips" in place:
@@ -171,6 +175,20 @@ def _export_text(result: dict[str, Any], out: Path) -> str:
     else:
         lines.append(f"look at {out / 'report.html'}\nnext: neuroemo verify {out} --against lava")
     return "\n".join(lines)
+
+
+def _value_lines(values: dict[str, Any]) -> list[str]:
+    """Return RMSE, PCC and CCC of every output, as trained, on the chip, and of the guess that knows nothing."""
+    if values["scores"] is None:
+        return []
+    titles = {"float": "as trained", "chip": "on the chip", "constant": "always the training mean"}
+    lines = [f"{values['scored']:>6} {'frames':<33}{'RMSE':>9}{'PCC':>9}{'CCC':>9}"]
+    for told in values["scores"]:
+        for world in (world for world in titles if world in told):
+            scores = (told[world][name] for name in ("rmse", "pcc", "ccc"))
+            cells = "".join(f"{'-' if score is None else f'{score:.4f}':>9}" for score in scores)
+            lines.append(f"{told['output'] + ', ' + titles[world]:<40}{cells}")
+    return lines
 
 
 def verify(args: Namespace, console: Console) -> int:

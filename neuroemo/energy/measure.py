@@ -31,8 +31,8 @@ class Measured:
     """Counts of every form that a source has; ``priced`` is the one that energy is told of.
 
     ``answers`` int64 [T, S] is the class after each step, from the votes so far, a tie to the lower class; None
-    where a network's output was not seen. ``titles`` says what each form is. ``ann`` is of random weights: what it
-    is charged is dense (``networks.charged_dense``).
+    where a network's output was not seen, or is read as values. ``titles`` says what each form is. ``ann`` is of
+    random weights: what it is charged is dense (``networks.charged_dense``).
     """
 
     priced: OpCounts
@@ -86,7 +86,7 @@ def measure(
         titles=_titles(source),
         trained=merge_counts(forms.trained) if forms.trained else None,
         ann=merge_counts(forms.ann) if forms.ann else None,
-        answers=np.concatenate(forms.answers, axis=1) if forms.answers else None,
+        answers=np.concatenate(forms.answers, axis=1) if forms.answers and source.votes else None,
         findings=_findings(source),
     )
 

@@ -39,7 +39,8 @@ class EnergySource:
 
     ``deployment`` is the network on the chip, ``module`` the live one, ``graph`` one of a file, ``spec`` the
     architecture whose ANN twin stands beside it; what a source does not have is None. ``wraps``: a sum beyond the
-    chip's range is taken as a bare file means it; an export promised that there is none.
+    chip's range is taken as a bare file means it; an export promised that there is none. ``votes``: output neurons
+    vote for classes, and are not read as values.
     """
 
     model: str
@@ -57,12 +58,13 @@ class EnergySource:
     graph: Graph | None = None
     spec: EmotionSpec | None = None
     findings: tuple[Finding, ...] = ()
+    votes: bool = True
 
     @property
     def labels(self) -> Array | None:
-        """Class indices int64 [S] of the chosen clips; None where they are not known."""
+        """Class indices int64 [S] of the chosen clips; None where they are not known, or the network gives values."""
         known = self.clips.labels(self.positions)
-        return None if known is None else np.asarray(known, dtype=np.int64)
+        return None if known is None or np.ndim(known) != 1 else np.asarray(known, dtype=np.int64)
 
 
 def open_source(
@@ -119,6 +121,8 @@ def _positions(clips: ClipSet, where: str, limit: int | None) -> Array:
 def _split_of(clips: ClipSet, split: str | None) -> str | None:
     """Return which split was taken: what was asked, or the default of prepared events; None where there is none."""
     store = getattr(clips, "store", None)
+    if told := getattr(clips, "split", None):
+        return str(told)
     if store is None:
         return None
     return split or ("all" if len(getattr(clips, "indices", ())) == len(store) else "test")
@@ -145,11 +149,12 @@ def _exported(path: Path, data: Path, split: str | None, limit: int | None, prog
         data=shown_path(data),
         split=_split_of(clips, split),
         first_frame="float" if network.gray_first else "spikes",
-        classes=network.classes,
+        classes=None if network.readout is not None else network.classes,
         deployment=network.deployment,
         wraps=network.wraps,
         spec=None if said is None else said.spec,
         findings=tuple(findings),
+        votes=network.readout is None,
     )
 
 

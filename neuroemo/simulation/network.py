@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.bundle import A_BUNDLE, load_deployment
+from export.bundle import A_BUNDLE, load_deployment, load_readout
 from export.deployment import Deployment
 from export.storage import read_json
 from hw_targets.finding import Finding, InputError
 from hw_targets.graph import Array, Shape
+from hw_targets.readout import ValueReadout
+from neuroemo.deployment.affect import described
 
 if TYPE_CHECKING:
+    from neuroemo.datasets.event_frame_settings import EventFrameSettings
+    from neuroemo.models.affect.spec import AffectSpec
     from neuroemo.training.checkpoint import Description
 
 NETX_TARGET = "loihi2"
@@ -26,7 +30,8 @@ class SimulatedNetwork:
     """A chip with the means to run it.
 
     ``file`` is the chip's file for the vendor's simulator. ``steps`` and ``description`` are known for bundles alone,
-    ``classes`` for bundles of our own checkpoints. ``wraps``: a sum beyond the 24-bit current is taken as the vendor's
+    ``classes`` for bundles of our own checkpoints; ``readout`` and ``affect`` (spec and event frames) for bundles of
+    networks that estimate valence and arousal. ``wraps``: a sum beyond the 24-bit current is taken as the vendor's
     simulator takes it, as a bare file means it; an export promised that there is none, so there it is refused.
     """
 
@@ -37,6 +42,8 @@ class SimulatedNetwork:
     steps: int | None = None
     description: Description | None = None
     findings: tuple[Finding, ...] = ()
+    readout: ValueReadout | None = None
+    affect: tuple[AffectSpec, EventFrameSettings] | None = None
 
     @property
     def chip(self) -> Any:
@@ -63,7 +70,9 @@ class SimulatedNetwork:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Names of the classes where they are known."""
+        """Names of the classes where they are known; of the two groups of every output where values are read."""
+        if self.readout is not None:
+            return tuple(f"{output}, {sign}" for output in self.readout.outputs for sign in ("more", "less"))
         return None if self.description is None else self.description.classes
 
     @property
@@ -104,9 +113,11 @@ def open_bundle(folder: Path) -> SimulatedNetwork:
         raise InputError(
             Finding("E680", "error", str(folder / "manifest.json"), "details that are no object", A_BUNDLE)
         )
-    description = Description.from_dict(dict(details), str(folder / "manifest.json")) if details else None
-    file = folder / "target" / "model.net"
-    return SimulatedNetwork(folder, file, deployment, False, int(deployment.chip.steps), description)
+    where, file, steps = str(folder / "manifest.json"), folder / "target" / "model.net", int(deployment.chip.steps)
+    affect = described(details, where)
+    description = Description.from_dict(dict(details), where) if details and affect is None else None
+    more: dict[str, Any] = {"readout": load_readout(folder), "affect": affect}
+    return SimulatedNetwork(folder, file, deployment, False, steps, description, **more)
 
 
 def open_netx(path: Path, *, steps: int, layers: int | None, magnitude: int | None) -> SimulatedNetwork:

@@ -70,6 +70,10 @@ def _for_bundle(network: SimulatedNetwork, data: Path, settings: SimulationSetti
         if not values.spikes:
             raise InputError(_no_spikes(data, values, "the bundle's network takes spikes", network.gray_first))
         return Opened(network, files.clips(network.input_shape, np.float32, network.classes), bits)
+    if network.affect is not None:
+        from neuroemo.deployment.affect import open_chunks
+
+        return Opened(network, open_chunks(*network.affect, data, settings.split), bits)
     if network.description is None:
         found = "the bundle was not made from a checkpoint of ours and does not say how its events were made"
         raise InputError(

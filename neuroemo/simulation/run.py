@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from neuroemo.pipeline import Log, Progress, quiet_progress, spread
 from neuroemo.simulation.answers import FILES, Answers, write_answers
 from neuroemo.simulation.backends import BatchRun, FastBackend, LavaBackend, Record
 from neuroemo.simulation.compare import Comparison
+from neuroemo.simulation.estimates import tell_values
 from neuroemo.simulation.network import SimulatedNetwork, probes_of
 from neuroemo.simulation.opening import Opened, open_both
 from neuroemo.simulation.save import SpikeArchive, archive_arrays
@@ -81,6 +82,7 @@ class _Tally:
     comparison: Comparison
     states: Comparison
     lava_rates: list[Array]
+    values: list[Array] = field(default_factory=list)
 
 
 class _Simulation:
@@ -161,12 +163,15 @@ class _Simulation:
         kept = ours if ours is not None else theirs
         assert kept is not None, "one of the two backends always runs"
         self.tally.answers.add(group_rates(kept.answer, voting), kept)
+        if self.network.readout is not None:
+            self.tally.values.append(self.network.readout.values(kept.answer))
         return kept
 
     def _result(self) -> dict[str, Any]:
         rates = self.tally.answers.all_rates()
         classes = self.network.classes or tuple(str(number) for number in range(rates.shape[1]))
-        labels = self.clips.labels(self.positions)
+        truth = self.clips.labels(self.positions)
+        labels = truth if self.network.readout is None else None
         result: dict[str, Any] = {
             "ok": True,
             "exit_code": 0,
@@ -189,6 +194,9 @@ class _Simulation:
             result["lava"] = {"seconds_per_step": self.lava.seconds_per_step} | accuracy(lava_rates, labels)
         if self.settings.backend == "both":
             self._verdict(result)
+        if self.network.readout is not None:
+            rated = truth if truth is not None and truth.ndim > 1 else None
+            tell_values(result, self.network.readout, np.concatenate(self.tally.values), rated)
         return result
 
     def _verdict(self, result: dict[str, Any]) -> None:

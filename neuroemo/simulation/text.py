@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_targets.finding import Finding
+from neuroemo.simulation.estimates import score_lines
 
 if TYPE_CHECKING:
     from neuroemo.simulation.settings import SimulationSettings
@@ -53,7 +54,7 @@ def _layer_lines(layers: list[dict[str, Any]]) -> list[str]:
 
 def _summary(result: dict[str, Any]) -> list[str]:
     clips = f"{result['clips']} clip{'s' if result['clips'] != 1 else ''}"
-    lines = []
+    lines = score_lines(result)
     if "accuracy" in result:
         lines.append(f"accuracy {result['accuracy']:.1%} of {clips}")
     silent = sum(not any(answer["rates"]) for answer in result["answers"])

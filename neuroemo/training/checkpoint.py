@@ -121,6 +121,7 @@ class Description:
         """Rebuild a description; what is missing or unknown is an InputError that names ``where``."""
         from neuroemo.datasets.clip_settings import settings_from_dict
 
+        refuse_affect(data, where)
         try:
             if data["schema"] != SCHEMA:
                 raise ValueError(f"schema {data['schema']}, this version reads {SCHEMA}")
@@ -133,6 +134,13 @@ class Description:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(Finding("E070", "error", where, f"not a checkpoint description: {error!r}")) from error
+
+
+def refuse_affect(data: dict[str, Any], where: str) -> None:
+    """Raise InputError for the description of a network of valence and arousal, which has no classes."""
+    if data.get("kind") == "affect":
+        found, fix = "a network of valence and arousal, not of classes", "score it with `neuroemo affect evaluate`"
+        raise InputError(Finding("E070", "error", where, found, fix=fix))
 
 
 def save_model(folder: Path, network: nn.Module, description: Description) -> None:
@@ -277,6 +285,8 @@ def trained_on(folder: Path) -> Path:
     Raises:
         InputError: the checkpoint does not say, or the file is gone.
     """
+    if (folder / DESCRIPTION).is_file():
+        refuse_affect(read_json(folder / DESCRIPTION, "written by `neuroemo train`"), str(folder / DESCRIPTION))
     fix = "say which clips to use: --data FILE.h5 or --data DIR"
     if not (folder / TRAINING).is_file():
         raise InputError(Finding("E078", "error", str(folder), "does not say what it was trained on", fix=fix))

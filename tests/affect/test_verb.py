@@ -139,12 +139,12 @@ def test_a_signal_saves_the_run(store, tmp_path, number):
         [sys.executable, "-c", starter, *words], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        for _ in range(600):
+        for _ in range(2400):
             if (out / "log.csv").exists() or child.poll() is not None:
                 break
             time.sleep(0.1)
         os.kill(child.pid, number)
-        _, said = child.communicate(timeout=60)
+        _, said = child.communicate(timeout=300)
     finally:
         child.kill()
     assert child.returncode == 128 + number, said

@@ -9,6 +9,9 @@ piece are named as not counted.
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -77,14 +80,30 @@ def _weight_argument(name: str, args: Any, kwargs: Any) -> Any:
 
 
 def _unfused(name: str) -> Any:
-    """Return a context in which attention is computed as the products that it is written with."""
+    """Return a context in which attention, or an LSTM, is computed as the products that it is written with.
+
+    On a processor torch hands a whole LSTM to oneDNN in one piece unless that is switched off.
+    """
     from contextlib import nullcontext
 
+    if "lstm" in name:
+        return _without_onednn()
     if "attention" not in name and "multi_head" not in name:
         return nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     return sdpa_kernel(SDPBackend.MATH)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Hold oneDNN off; newer releases of torch warn about graphics cards when its switch is touched."""
+    from torch.backends import mkldnn
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
+            yield
 
 
 class _Inside(TorchDispatchMode):
